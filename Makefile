@@ -1,0 +1,63 @@
+# The few commands there are. `.ci/run` calls only these, so that what CI does
+# can be done at a desk; anything longer than a line belongs into a script or
+# into the program.
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+.DEFAULT_GOAL := help
+# Every target uses the same build directory and most of them both processors.
+.NOTPARALLEL:
+
+.PHONY: help demo test lint gen bench conformance check prerequisites
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: prerequisites ## build the program and watch a token of each family being updated
+	$(CARGO) run --locked -p tokenhouse -- demo
+
+test: prerequisites check ## install what the tests need, then format check, lints, all tests, real clients
+	$(CARGO) test --workspace --locked
+	$(CARGO) build --locked
+	conformance/run.sh
+
+lint: prerequisites check ## format check and lints; licences and bans too where cargo-deny is installed
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		$(CARGO) deny --offline check bans licenses sources; \
+	else \
+		echo "lint: cargo-deny is not installed: licences, bans and sources were not checked"; \
+	fi
+
+gen: prerequisites ## regenerate the reference pages in docs/generated
+	$(CARGO) run --locked -p tokenhouse -- generate-docs
+
+bench: prerequisites ## measure against a bare handler; options in BENCH="--seconds 10 --output FILE"
+	$(CARGO) build --profile fast --locked -p tokenhouse -p bench
+	$(TARGET_DIR)/fast/bench --tokenhouse $(TARGET_DIR)/fast/tokenhouse $(BENCH)
+
+conformance: prerequisites ## run the products' real clients against the program
+	$(CARGO) build --locked
+	conformance/run.sh
+
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+# A C compiler builds SQLite and the cryptography; cmake and pkg-config are asked
+# for by the latter on some machines only, so their absence alone stops nobody.
+# Installed here is only what is missing, and only by root.
+prerequisites:
+	@set -eu; \
+	missing=""; \
+	command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	command -v cmake >/dev/null || missing="$$missing cmake"; \
+	command -v pkg-config >/dev/null || missing="$$missing pkg-config"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -q; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
+	fi; \
+	command -v cc >/dev/null || { echo "a C compiler is missing; install:$$missing" >&2; exit 1; }; \
+	command -v $(CARGO) >/dev/null || { echo "the Rust toolchain is missing: see CONTRIBUTING.md" >&2; exit 1; }; \
+	$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt; \
+	$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy

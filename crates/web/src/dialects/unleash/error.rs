@@ -1,0 +1,624 @@
+//! The bodies of this product's refusals: their shapes, names and texts, as bytes on the wire.
+//!
+//! The one thing a newcomer would get wrong: whether a body has an `id` says *where* the refusal arose. What middleware
+//! refuses (credentials, permissions, content type, schema, unknown paths) has one; what a handler refuses has none, and
+//! body parser and token checks answer with a bare `message`. So the constructors ask for an id exactly where the wire
+//! has one. Nothing is logged here, and `Debug` shows no text: texts repeat what the caller sent, secrets included.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::wire::TokenType;
+
+/// One entry of `details`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Detail {
+    message: String,
+    path: Option<String>,
+    /// The product writes `path` before `message` for absent properties, and after it for all others.
+    path_leads: bool,
+}
+
+impl Detail {
+    /// A rule of a handler, which names its property in the text and has no `path`.
+    pub fn of_handler(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            path: None,
+            path_leads: false,
+        }
+    }
+
+    /// A schema's rule: `message`, then `path`.
+    pub fn of_schema(message: impl Into<String>, path: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            path: Some(path.into()),
+            path_leads: false,
+        }
+    }
+
+    /// A property that is not there: `path`, then `message`.
+    pub fn missing(path: impl Into<String>) -> Self {
+        let path = path.into();
+        Self {
+            message: format!(
+                "The `{path}` property is required. It was not present on the data you sent."
+            ),
+            path: Some(path),
+            path_leads: true,
+        }
+    }
+
+    /// The text.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The property, as in `/body/expiresAt`.
+    pub fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+
+    fn to_value(&self) -> Value {
+        match (&self.path, self.path_leads) {
+            (None, _) => json!({"message": self.message}),
+            (Some(path), false) => json!({"message": self.message, "path": path}),
+            (Some(path), true) => json!({"path": path, "message": self.message}),
+        }
+    }
+}
+
+impl fmt::Debug for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Detail")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A refusal: the status and what is sent with it.
+#[derive(Clone, PartialEq)]
+pub struct WireError {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body: `null` stands for zero bytes, a string for plain text, anything else is sent as JSON.
+    pub body: Value,
+}
+
+impl WireError {
+    /// The bytes to send.
+    pub fn body_bytes(&self) -> Vec<u8> {
+        match &self.body {
+            Value::Null => Vec::new(),
+            Value::String(text) => text.clone().into_bytes(),
+            json => json.to_string().into_bytes(),
+        }
+    }
+
+    /// The `Content-Type` of [`Self::body_bytes`]; none for an empty body. The product sends its plain texts as HTML.
+    pub fn content_type(&self) -> Option<&'static str> {
+        match self.body {
+            Value::Null => None,
+            Value::String(_) => Some("text/html; charset=utf-8"),
+            _ => Some("application/json; charset=utf-8"),
+        }
+    }
+
+    /// The `id` in the body, under which the operator finds the cause.
+    pub fn id(&self) -> Option<&str> {
+        self.body.get("id").and_then(Value::as_str)
+    }
+}
+
+impl fmt::Debug for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WireError")
+            .field("status", &self.status)
+            .field("name", &self.body.get("name").and_then(Value::as_str))
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}
+
+// ---- shapes A (with `id`) and B (without): name, message, details ----
+
+fn named(
+    status: u16,
+    id: Option<Uuid>,
+    name: &str,
+    message: &str,
+    details: Vec<Value>,
+) -> WireError {
+    let mut body = Map::new();
+    if let Some(id) = id {
+        body.insert("id".into(), id.to_string().into());
+    }
+    body.insert("name".into(), name.into());
+    body.insert("message".into(), message.into());
+    body.insert("details".into(), details.into());
+    WireError {
+        status,
+        body: Value::Object(body),
+    }
+}
+
+/// The usual case: one detail that repeats the message.
+fn plain(status: u16, id: Option<Uuid>, name: &str, message: &str) -> WireError {
+    named(status, id, name, message, vec![json!({"message": message})])
+}
+
+fn with(
+    mut error: WireError,
+    members: impl IntoIterator<Item = (&'static str, Value)>,
+) -> WireError {
+    if let Value::Object(body) = &mut error.body {
+        body.extend(
+            members
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value)),
+        );
+    }
+    error
+}
+
+/// 401 of the admin API: no credentials at all. Says where to log in.
+pub fn authentication_required(id: Uuid) -> WireError {
+    with(
+        plain(
+            401,
+            Some(id),
+            "AuthenticationRequired",
+            "You must log in to use Unleash. Your request had no authorization header, so we could not authorize you. Try logging in at /auth/simple/login",
+        ),
+        [
+            ("path", json!("/auth/simple/login")),
+            ("type", json!("password")),
+            ("defaultHidden", json!(false)),
+        ],
+    )
+}
+
+/// 401 of the admin API: credentials that nobody has.
+pub fn unauthorized(id: Uuid) -> WireError {
+    plain(
+        401,
+        Some(id),
+        "UnauthorizedError",
+        "You must log in to use Unleash.",
+    )
+}
+
+/// 401: a login with a wrong name or password.
+pub fn password_mismatch() -> WireError {
+    plain(
+        401,
+        None,
+        "PasswordMismatch",
+        "The combination of password and username you provided is invalid. If you have forgotten your password, visit /forgotten-password or get in touch with your instance administrator.",
+    )
+}
+
+/// 403: the caller has none of the permissions that the route asks for.
+pub fn permission(id: Uuid, permissions: &[&str]) -> WireError {
+    let needed = match permissions {
+        [one] => format!("you need the \"{one}\" permission"),
+        several => format!(
+            "you need one of the following permissions: \"{}\"",
+            several.join("\", \"")
+        ),
+    };
+    let message = format!(
+        "You don't have the required permissions to perform this operation. To perform this action, {needed}."
+    );
+    with(
+        plain(403, Some(id), "PermissionError", &message),
+        [("permissions", json!(permissions))],
+    )
+}
+
+/// 403 of update and delete: the target's type needs a permission that the caller lacks.
+pub fn operation_denied_on_target(permission: &str) -> WireError {
+    operation_denied(&format!(
+        "You do not have the required access [{permission}] to perform this operation"
+    ))
+}
+
+/// 403 of create: the wanted type needs a permission that the caller lacks. Worded otherwise than for a target.
+pub fn operation_denied_on_create(permission: &str) -> WireError {
+    operation_denied(&format!(
+        "You don't have the necessary access [{permission}] to perform this operation"
+    ))
+}
+
+/// 403: a rule of a handler forbids it.
+pub fn operation_denied(message: &str) -> WireError {
+    plain(403, None, "OperationDeniedError", message)
+}
+
+/// 403: the kind of caller may not do this at all.
+pub fn forbidden(message: &str) -> WireError {
+    plain(403, None, "ForbiddenError", message)
+}
+
+const BAD_DATA: &str =
+    "Request validation failed: your request body or params contain invalid data";
+
+/// 400 with a list of findings: with an id if the schema found them, without if a handler did.
+pub fn invalid_data(details: &[Detail], id: Option<Uuid>) -> WireError {
+    named(
+        400,
+        id,
+        "BadDataError",
+        &format!("{BAD_DATA}. Refer to the `details` list for more information."),
+        details.iter().map(Detail::to_value).collect(),
+    )
+}
+
+/// 400 for one plain reason.
+pub fn bad_data(reason: &str, id: Option<Uuid>) -> WireError {
+    named(
+        400,
+        id,
+        "BadDataError",
+        &format!("{BAD_DATA}: {reason}"),
+        vec![json!({"message": reason})],
+    )
+}
+
+/// 400: a new token for every environment at once. Only admin tokens are that.
+pub fn environment_wildcard(kind: TokenType) -> WireError {
+    let kind = match kind {
+        TokenType::Frontend => "Frontend",
+        TokenType::Client | TokenType::Backend | TokenType::Admin => "Client",
+    };
+    bad_data(
+        &format!("{kind} token cannot be scoped to all environments"),
+        None,
+    )
+}
+
+/// 400: a new token for an environment that is not there.
+pub fn unknown_environment(name: &str) -> WireError {
+    bad_data(&format!("Environment={name} does not exist"), None)
+}
+
+/// 400: a new token for a project that is not there. An empty name is called `invalid`, as the product does.
+pub fn unknown_project(name: &str) -> WireError {
+    let name = if name.is_empty() { "invalid" } else { name };
+    bad_data(&format!("Project={name} does not exist"), None)
+}
+
+/// 400: a parameter in the path whose percent escapes cannot be decoded, as it was sent.
+pub fn undecodable_parameter(raw: &str) -> WireError {
+    bad_data(&format!("Failed to decode param '{raw}'"), None)
+}
+
+/// 400: one more `resource` (as in `api token`) would exceed the limit.
+pub fn exceeds_limit(resource: &str, limit: usize) -> WireError {
+    plain(
+        400,
+        None,
+        "ExceedsLimitError",
+        &format!(
+            "Failed to create {resource}. You can't create more than the established limit of {limit}."
+        ),
+    )
+}
+
+/// 404: no such path, answered as the caller wrote it (escapes kept, query dropped).
+pub fn path_not_found(id: Uuid, path: &str) -> WireError {
+    plain(
+        404,
+        Some(id),
+        "NotFoundError",
+        &format!("The path you were looking for ({path}) is not available."),
+    )
+}
+
+/// 404 of a handler, as in `No project found`.
+pub fn not_found(message: &str) -> WireError {
+    plain(404, None, "NotFoundError", message)
+}
+
+/// 405: backend routes under the frontend API.
+pub fn frontend_not_implemented(id: Uuid) -> WireError {
+    plain(
+        405,
+        Some(id),
+        "NotImplementedError",
+        "The frontend API does not support this endpoint.",
+    )
+}
+
+/// 409: the name is taken.
+pub fn name_exists(message: &str) -> WireError {
+    plain(409, None, "NameExistsError", message)
+}
+
+/// 415: not JSON. `header` is the `Content-Type` as sent.
+pub fn content_type(id: Uuid, header: Option<&str>) -> WireError {
+    let provided = match header {
+        None | Some("") => "you didn't provide one",
+        Some(header) => header,
+    };
+    plain(
+        415,
+        Some(id),
+        "ContentTypeError",
+        &format!(
+            "We do not accept the content-type you provided ({provided}). Try using one of the content-types we do accept instead (application/json) and make sure the body is in the corresponding format."
+        ),
+    )
+}
+
+/// 429 of a handler.
+pub fn rate_limit(message: &str) -> WireError {
+    plain(429, None, "RateLimitError", message)
+}
+
+/// 500: our fault. The text is fixed, so that nothing of the cause leaves the house; the log has it under the same id.
+pub fn internal(id: Uuid) -> WireError {
+    plain(
+        500,
+        Some(id),
+        "UnknownError",
+        "Something went wrong on the server. The server's log has the cause under this id.",
+    )
+}
+
+// ---- shapes C and D: a bare message ----
+
+fn bare(status: u16, message: &str) -> WireError {
+    WireError {
+        status,
+        body: json!({"message": message}),
+    }
+}
+
+/// 400 of the body parser. `message` is the parser's and repeats nothing of the body.
+pub fn malformed_json(message: &str) -> WireError {
+    bare(400, message)
+}
+
+/// 413: the body exceeds [`super::schema::BODY_BYTES_MAX`].
+pub fn too_large() -> WireError {
+    bare(413, "request entity too large")
+}
+
+/// 415 of the body parser: JSON in a character set other than UTF-8.
+pub fn unsupported_charset(charset: &str) -> WireError {
+    bare(
+        415,
+        &format!("unsupported charset \"{}\"", charset.to_uppercase()),
+    )
+}
+
+/// 401 of the client and frontend APIs, whatever is wrong with the token.
+pub fn api_token_required() -> WireError {
+    bare(
+        401,
+        "This endpoint requires an API token. Please add an authorization header to your request with a valid token",
+    )
+}
+
+/// 403 anywhere: a good token of a type that this endpoint is not for.
+pub fn wrong_token_type() -> WireError {
+    bare(
+        403,
+        "invalid token: expected a different token type for this endpoint",
+    )
+}
+
+/// 503 of changes while the instance is under maintenance.
+pub fn maintenance() -> WireError {
+    bare(503, "Unleash is currently in maintenance mode.")
+}
+
+// ---- shape E, and the one plain text ----
+
+/// No body at all: project deletes (400, 404) and failed metrics (400).
+pub fn empty(status: u16) -> WireError {
+    WireError {
+        status,
+        body: Value::Null,
+    }
+}
+
+/// 429 of the limits per minute: a text, not JSON. The `RateLimit-…` and `Retry-After` headers go with it.
+pub fn too_many_requests() -> WireError {
+    WireError {
+        status: 429,
+        body: json!("Too many requests, please try again later."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn id(text: &str) -> Uuid {
+        text.parse().unwrap()
+    }
+
+    fn text(error: &WireError) -> String {
+        String::from_utf8(error.body_bytes()).unwrap()
+    }
+
+    #[test]
+    fn credentials() {
+        let error = authentication_required(id("981f41a3-f1e0-484e-9c18-f4061c65bff7"));
+        assert_eq!(error.status, 401);
+        assert_eq!(
+            text(&error),
+            r#"{"id":"981f41a3-f1e0-484e-9c18-f4061c65bff7","name":"AuthenticationRequired","message":"You must log in to use Unleash. Your request had no authorization header, so we could not authorize you. Try logging in at /auth/simple/login","details":[{"message":"You must log in to use Unleash. Your request had no authorization header, so we could not authorize you. Try logging in at /auth/simple/login"}],"path":"/auth/simple/login","type":"password","defaultHidden":false}"#
+        );
+        assert_eq!(
+            text(&unauthorized(id("ad7e0639-8ffa-46b2-ba63-e025600e28d0"))),
+            r#"{"id":"ad7e0639-8ffa-46b2-ba63-e025600e28d0","name":"UnauthorizedError","message":"You must log in to use Unleash.","details":[{"message":"You must log in to use Unleash."}]}"#
+        );
+        assert_eq!(password_mismatch().status, 401);
+        assert_eq!(password_mismatch().id(), None);
+        assert_eq!(
+            text(&api_token_required()),
+            r#"{"message":"This endpoint requires an API token. Please add an authorization header to your request with a valid token"}"#
+        );
+        assert_eq!(
+            text(&wrong_token_type()),
+            r#"{"message":"invalid token: expected a different token type for this endpoint"}"#
+        );
+    }
+
+    #[test]
+    fn permissions_are_listed_in_text_and_member() {
+        let one = permission(Uuid::nil(), &["READ_PROJECT_API_TOKEN"]);
+        assert_eq!(
+            text(&one),
+            r#"{"id":"00000000-0000-0000-0000-000000000000","name":"PermissionError","message":"You don't have the required permissions to perform this operation. To perform this action, you need the \"READ_PROJECT_API_TOKEN\" permission.","details":[{"message":"You don't have the required permissions to perform this operation. To perform this action, you need the \"READ_PROJECT_API_TOKEN\" permission."}],"permissions":["READ_PROJECT_API_TOKEN"]}"#
+        );
+        let several = permission(Uuid::nil(), &["ADMIN", "B", "C"]);
+        assert_eq!(
+            several.body["message"],
+            "You don't have the required permissions to perform this operation. To perform this action, you need one of the following permissions: \"ADMIN\", \"B\", \"C\"."
+        );
+        assert_eq!(several.body["permissions"], json!(["ADMIN", "B", "C"]));
+    }
+
+    #[test]
+    fn denials_differ_between_create_and_target() {
+        assert_eq!(
+            text(&operation_denied_on_create("CREATE_FRONTEND_API_TOKEN")),
+            r#"{"name":"OperationDeniedError","message":"You don't have the necessary access [CREATE_FRONTEND_API_TOKEN] to perform this operation","details":[{"message":"You don't have the necessary access [CREATE_FRONTEND_API_TOKEN] to perform this operation"}]}"#
+        );
+        assert_eq!(
+            operation_denied_on_target("ADMIN").body["message"],
+            "You do not have the required access [ADMIN] to perform this operation"
+        );
+        assert_eq!(
+            text(&forbidden("PATs require an authenticated user.")),
+            r#"{"name":"ForbiddenError","message":"PATs require an authenticated user.","details":[{"message":"PATs require an authenticated user."}]}"#
+        );
+    }
+
+    #[test]
+    fn bad_data_with_a_list_and_with_a_reason() {
+        let listed = invalid_data(
+            &[
+                Detail::missing("/body/type"),
+                Detail::of_schema("m", "/p"),
+                Detail::of_handler("h"),
+            ],
+            Some(Uuid::nil()),
+        );
+        assert_eq!(
+            text(&listed),
+            r#"{"id":"00000000-0000-0000-0000-000000000000","name":"BadDataError","message":"Request validation failed: your request body or params contain invalid data. Refer to the `details` list for more information.","details":[{"path":"/body/type","message":"The `/body/type` property is required. It was not present on the data you sent."},{"message":"m","path":"/p"},{"message":"h"}]}"#
+        );
+        assert_eq!(
+            text(&unknown_environment("bogus-env")),
+            r#"{"name":"BadDataError","message":"Request validation failed: your request body or params contain invalid data: Environment=bogus-env does not exist","details":[{"message":"Environment=bogus-env does not exist"}]}"#
+        );
+        for (error, reason) in [
+            (unknown_project("x"), "Project=x does not exist"),
+            (unknown_project(""), "Project=invalid does not exist"),
+            (
+                environment_wildcard(TokenType::Backend),
+                "Client token cannot be scoped to all environments",
+            ),
+            (
+                environment_wildcard(TokenType::Frontend),
+                "Frontend token cannot be scoped to all environments",
+            ),
+            (undecodable_parameter("%zz"), "Failed to decode param '%zz'"),
+        ] {
+            assert_eq!(error.status, 400);
+            assert_eq!(error.body["details"], json!([{"message": reason}]));
+        }
+        assert_eq!(
+            exceeds_limit("api token", 6).body["message"],
+            "Failed to create api token. You can't create more than the established limit of 6."
+        );
+    }
+
+    #[test]
+    fn paths_and_content_types() {
+        let missing = path_not_found(
+            id("85689098-ed77-46f8-af41-f9669bb8ecf1"),
+            "/api/admin/api-tokens",
+        );
+        assert_eq!(
+            text(&missing),
+            r#"{"id":"85689098-ed77-46f8-af41-f9669bb8ecf1","name":"NotFoundError","message":"The path you were looking for (/api/admin/api-tokens) is not available.","details":[{"message":"The path you were looking for (/api/admin/api-tokens) is not available."}]}"#
+        );
+        assert_eq!(not_found("No project found").id(), None);
+        let absent = "We do not accept the content-type you provided (you didn't provide one). Try using one of the content-types we do accept instead (application/json) and make sure the body is in the corresponding format.";
+        assert_eq!(content_type(Uuid::nil(), None).body["message"], absent);
+        assert_eq!(content_type(Uuid::nil(), Some("")).body["message"], absent);
+        let given = content_type(Uuid::nil(), Some("text/plain; q=1"));
+        assert_eq!(given.status, 415);
+        assert!(text(&given).contains("(text/plain; q=1)"));
+    }
+
+    #[test]
+    fn bare_shapes() {
+        assert_eq!(
+            text(&too_large()),
+            r#"{"message":"request entity too large"}"#
+        );
+        assert_eq!(
+            text(&unsupported_charset("latin1")),
+            r#"{"message":"unsupported charset \"LATIN1\""}"#
+        );
+        assert_eq!(
+            text(&malformed_json("Unexpected end of JSON input")),
+            r#"{"message":"Unexpected end of JSON input"}"#
+        );
+        assert_eq!(maintenance().status, 503);
+        assert_eq!(
+            frontend_not_implemented(Uuid::nil()).content_type(),
+            Some("application/json; charset=utf-8")
+        );
+    }
+
+    #[test]
+    fn empty_and_text_bodies() {
+        assert_eq!(empty(404).body_bytes(), b"");
+        assert_eq!(empty(404).content_type(), None);
+        assert_eq!(
+            text(&too_many_requests()),
+            "Too many requests, please try again later."
+        );
+        assert_eq!(
+            too_many_requests().content_type(),
+            Some("text/html; charset=utf-8")
+        );
+    }
+
+    #[test]
+    fn statuses_of_the_rest() {
+        for (error, status, name) in [
+            (operation_denied("x"), 403, "OperationDeniedError"),
+            (name_exists("x"), 409, "NameExistsError"),
+            (rate_limit("x"), 429, "RateLimitError"),
+            (internal(Uuid::nil()), 500, "UnknownError"),
+        ] {
+            assert_eq!(
+                (error.status, error.body["name"].as_str().unwrap()),
+                (status, name)
+            );
+        }
+    }
+
+    #[test]
+    fn debug_shows_neither_messages_nor_what_was_sent() {
+        let detail = Detail::of_schema("You sent \"*:*.secret\".", "/body/tokens");
+        let error = invalid_data(std::slice::from_ref(&detail), Some(Uuid::nil()));
+        let not_found = path_not_found(Uuid::nil(), "/api/admin/api-tokens/*:*.secret");
+        let debug = format!("{detail:?} {error:?} {not_found:?}");
+        assert!(!debug.contains("secret"), "{debug}");
+        assert!(debug.contains("/body/tokens") && debug.contains("BadDataError"));
+    }
+}
