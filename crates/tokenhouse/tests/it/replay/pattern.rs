@@ -59,7 +59,7 @@ pub(super) enum Kind {
     VaultCode,
     OwnCode,
     Json,
-    Object,
+    Strings,
 }
 
 /// Literal bytes and holes, in order.
@@ -165,7 +165,7 @@ impl Template {
         matches!(
             self.0.as_slice(),
             [Piece::Hole {
-                kind: Some(Kind::Json | Kind::Object | Kind::MaybeTime),
+                kind: Some(Kind::Json | Kind::Strings | Kind::MaybeTime),
                 ..
             }]
         )
@@ -228,7 +228,7 @@ impl Kind {
             "pv" => Self::VaultCode,
             "th" => Self::OwnCode,
             "json" => Self::Json,
-            "object" => Self::Object,
+            "strings" => Self::Strings,
             _ => match (sized("hex"), sized("digits")) {
                 (Some(length), _) => Self::Hex(length),
                 (_, Some(length)) => Self::Digits(length),
@@ -251,7 +251,7 @@ impl Kind {
             Self::VaultCode => "pv".to_owned(),
             Self::OwnCode => "th".to_owned(),
             Self::Json => "json".to_owned(),
-            Self::Object => "object".to_owned(),
+            Self::Strings => "strings".to_owned(),
         }
     }
 
@@ -267,7 +267,7 @@ impl Kind {
             Self::Time => run(|c| c.is_ascii_digit() || "-:.TZ".contains(c)),
             Self::EntityTag => run(|c| c.is_ascii_alphanumeric() || "\"/+-".contains(c)),
             Self::VaultCode | Self::OwnCode => run(|c| c.is_ascii_alphanumeric()),
-            Self::MaybeTime | Self::Json | Self::Object => value_end(text),
+            Self::MaybeTime | Self::Json | Self::Strings => value_end(text),
         }
     }
 
@@ -304,9 +304,7 @@ impl Kind {
                 .strip_prefix("TH")
                 .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit())),
             Self::Json => serde_json::from_str::<Value>(text).is_ok(),
-            Self::Object => {
-                serde_json::from_str::<Value>(text).is_ok_and(|value| value.is_object())
-            }
+            Self::Strings => serde_json::from_str::<BTreeMap<String, String>>(text).is_ok(),
         }
     }
 }

@@ -391,8 +391,10 @@ async fn the_three_comparisons() {
         ("1", "\"1\"", [false, false, false]),
         (r#""{{any:int}}""#, "1", [false, false, false]),
         ("{{any:int}}", "1", [true, true, true]),
-        ("{{any:object}}", r#"{"a":{}}"#, [true, true, true]),
-        ("{{any:object}}", "[]", [false, false, false]),
+        ("{{any:strings}}", r#"{"a":"b"}"#, [true, true, true]),
+        ("{{any:strings}}", "{}", [true, true, true]),
+        ("{{any:strings}}", r#"{"a":{}}"#, [false, false, false]),
+        ("{{any:strings}}", "null", [false, false, false]),
         ("{{any:maybe_time}}", "null", [true, true, true]),
         (
             "{{any:maybe_time}}",
