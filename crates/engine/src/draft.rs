@@ -21,6 +21,8 @@ pub(crate) struct Draft<'a> {
     rows: &'a Rows,
     now: Timestamp,
     tokens: BTreeMap<TokenId, Option<Token>>,
+    /// The tokens of each value, drafted ones included; a removed one may still be named.
+    entries: BTreeMap<ValueId, Vec<TokenId>>,
     values: BTreeMap<ValueId, Option<Value>>,
     records: BTreeMap<RecordId, Option<Record>>,
     claims: BTreeMap<Place, Holder>,
@@ -31,9 +33,16 @@ pub(crate) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(crate) fn over(rows: &'a Rows, now: Timestamp) -> Self {
+        let mut entries: BTreeMap<ValueId, Vec<TokenId>> = BTreeMap::new();
+        for token in rows.tokens.values() {
+            if let Some(value) = token.value() {
+                entries.entry(value).or_default().push(token.id);
+            }
+        }
         Self {
             rows,
             now,
+            entries,
             tokens: BTreeMap::new(),
             values: BTreeMap::new(),
             records: BTreeMap::new(),
@@ -62,7 +71,18 @@ impl<'a> Draft<'a> {
         untouched.chain(self.tokens.values().flatten())
     }
 
+    /// The tokens of one value, in order of creation.
+    pub(crate) fn entries_of(&self, value: ValueId) -> impl Iterator<Item = &Token> {
+        let ids = self.entries.get(&value).into_iter().flatten();
+        ids.filter_map(|id| self.token(*id))
+    }
+
     pub(crate) fn put_token(&mut self, token: Token) {
+        if let Some(value) = token.value()
+            && self.token(token.id).is_none()
+        {
+            self.entries.entry(value).or_default().push(token.id);
+        }
         self.tokens.insert(token.id, Some(token));
     }
 
@@ -138,9 +158,14 @@ impl<'a> Draft<'a> {
             Holder::Token(id) => self
                 .token(id)
                 .is_some_and(|token| self.standing(token) != Standing::Orphaned),
-            Holder::Value(id) => self
-                .value(id)
-                .is_some_and(|value| self.is_rooted(value.container)),
+            // A value lives by its tokens: one whose owners are all deleted stands for nobody.
+            Holder::Value(id) => {
+                self.value(id)
+                    .is_some_and(|value| self.is_rooted(value.container))
+                    && self
+                        .entries_of(id)
+                        .any(|token| self.standing(token) != Standing::Orphaned)
+            }
             Holder::Record(id) => self.is_rooted(Some(id)),
         })
     }

@@ -51,9 +51,7 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// No backend answers to this kind of URL.
-    #[error(
-        "no store speaks \"{scheme}\": use sqlite:///absolute/path or sqlite:relative/path"
-    )]
+    #[error("no store speaks \"{scheme}\": use sqlite:///absolute/path or sqlite:relative/path")]
     Unsupported {
         /// What stands before the colon; never the rest, which may hold a password.
         scheme: String,
@@ -190,7 +188,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_kind_of_store_is_refused_without_showing_its_password() {
-        for url in ["postgres://user:hunter2@host/db", "mysql://hunter2", "SQLite:/a"] {
+        for url in [
+            "postgres://user:hunter2@host/db",
+            "mysql://hunter2",
+            "SQLite:/a",
+        ] {
             let message = refusal(url).await;
             assert!(message.contains("sqlite:///"), "{message}");
             assert!(!message.contains("hunter2"), "{message}");

@@ -59,6 +59,13 @@ impl Engine {
         }
     }
 
+    /// Whether the store belongs to a keyring, this one or another: then it is no new store.
+    pub async fn is_bound(&self) -> Result<bool, Error> {
+        let caller = Caller::system(RealmId::SYSTEM, "bind");
+        let place = Place::new(Space::of(KEYRING), Key(Vec::new()));
+        Ok(self.find_record(&caller, place).await?.is_some())
+    }
+
     /// The realm of this name; made if it is not there.
     pub async fn open_realm(&self, name: &str) -> Result<RealmId, Error> {
         let caller = Caller::system(RealmId::SYSTEM, "open-realm");

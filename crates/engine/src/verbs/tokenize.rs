@@ -247,8 +247,8 @@ impl Engine {
         let value = self.draft_value(draft, seed, tokenize, new)?;
         let external_id = value.external_id.clone().ok_or(Error::Internal)?;
         let entry = draft
-            .tokens()
-            .find(|token| token.value() == Some(value.id) && token.parent == Some(parent))
+            .entries_of(value.id)
+            .find(|token| token.parent == Some(parent))
             .cloned();
         let token = match entry {
             Some(entry) => repeated(draft, tokenize, new, entry)?,

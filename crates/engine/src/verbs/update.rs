@@ -107,11 +107,10 @@ impl Engine {
     /// `Forbidden` (no right, another tenant, a token widening itself), `Invalid`, `Conflict` (version, unique tag),
     /// `TooMany`. That nothing matches is no error: products differ in what they say then.
     pub async fn update(&self, caller: &Caller, update: Update) -> Result<Updated, Error> {
-        let header = update.edit.touches_header();
-        let action = if update.edit.data.is_some() && !header {
-            Action::UpdateData
-        } else {
-            Action::Update
+        // Whoever may change what a token stands for may change its header in the same call.
+        let action = match update.edit.data {
+            Some(_) => Action::UpdateData,
+            None => Action::Update,
         };
         let alteration = Alteration {
             edit: update.edit,
@@ -318,16 +317,6 @@ impl Transition {
             (Self::Archive, _) => Ok(State::Archived),
             (Self::Restore, _) => Ok(super::issue::state_at(token.expires_at, now)),
         }
-    }
-}
-
-impl Edit {
-    fn touches_header(&self) -> bool {
-        self.name != Field::Keep
-            || self.tags != Field::Keep
-            || self.expires_at != Field::Keep
-            || self.permissions != Field::Keep
-            || self.addresses != Field::Keep
     }
 }
 

@@ -1,7 +1,7 @@
 //! The `locator` and `mark` tables: how everything is found that is not found by its id.
 //!
 //! The one thing to know: a locator moves only from the holder that the batch states, so a claim that finds somebody
-//! else (or nobody) is refused; setting and unsetting marks is idempotent.
+//! else (or nobody) is refused; releases, and setting and unsetting marks, are idempotent.
 
 use engine::batch::{LocatorWrite, MarkWrite};
 use engine::locator::{Holder, Key, Place};
@@ -183,7 +183,9 @@ pub(super) fn write(
                 }),
         ),
     };
-    if written.map_err(failed)? == 0 {
+    // A release of what somebody else holds by now is nothing: see `LocatorWrite::Release`.
+    let released = matches!(write, LocatorWrite::Release { .. });
+    if written.map_err(failed)? == 0 && !released {
         return Err(StoreError::Taken {
             space: place.space.to_string(),
         });

@@ -33,7 +33,7 @@ use engine::record::{Record, RecordId};
 use engine::store::{Decide, MarkPage, Query, Rows, Store, StoreError, Usage};
 use engine::token::{Token, TokenId};
 use engine::value::ValueId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use readers::Readers;
@@ -46,6 +46,8 @@ pub(crate) use open::open;
 pub(crate) struct Sqlite {
     path: PathBuf,
     queue: mpsc::Sender<Job>,
+    /// Says nothing until the writer has ended, and then that it has.
+    ended: watch::Receiver<()>,
     readers: Readers,
     wait: Duration,
 }
@@ -199,11 +201,8 @@ impl Store for Sqlite {
     async fn close(&self) {
         // Readers first, so that the writer's connection is the last and moves the log into the file.
         self.readers.close().await;
-        let (done, closed) = oneshot::channel();
-        if self.queue.send(Job::Close(done)).await.is_ok() {
-            // An error means that another call has closed it before this one's turn.
-            let _ = closed.await;
-        }
-        self.queue.closed().await;
+        // An error means that another call has closed it already; either way the end is to be waited for.
+        let _ = self.queue.send(Job::Close).await;
+        let _ = self.ended.clone().changed().await;
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use refinery::error::Kind;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Sqlite;
 use super::checkpoints::{Checkpoints, Sizes};
@@ -22,7 +22,7 @@ use crate::{OpenError, Options};
 
 refinery::embed_migrations!("src/sqlite/migrations");
 
-/// What `PRAGMA application_id` answers in our files, "TKNH"; set by the first migration.
+/// What `PRAGMA application_id` answers in our files: "TKNH".
 const APPLICATION_ID: i64 = 0x544b_4e48;
 
 /// How long a statement waits for a lock that a tool (a backup, somebody's shell) holds on the file.
@@ -98,23 +98,23 @@ fn open_blocking(path: &Path, options: &Options) -> Result<Sqlite, OpenError> {
         Checkpoints::start(&mut writer, own, sizes, BUSY_TIMEOUT).map_err(from_system)?;
 
     let (queue, jobs) = mpsc::channel(options.queue.max(1));
+    let (over, ended) = watch::channel(());
     let writer = Writer {
         connection: writer,
         queue: jobs,
         checkpoints,
         ailing: false,
+        lock,
+        ended: over,
     };
     thread::Builder::new()
         .name("store-writer".to_owned())
-        .spawn(move || {
-            writer.run();
-            // Held until the last write is done; another process may open the store from here on.
-            drop(lock);
-        })
+        .spawn(move || writer.run())
         .map_err(from_system)?;
     Ok(Sqlite {
         path: path.to_owned(),
         queue,
+        ended,
         readers: Readers::new(readers, options.wait),
         wait: options.wait,
     })
@@ -182,21 +182,23 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
 }
 
 /// An empty file becomes a store; a file of another program must not.
+///
+/// The mark of ours is the first thing that is ever written, in a transaction of its own: whatever of the migrations a
+/// crash leaves behind, the next start goes on with it.
 fn check_owner(path: &Path, connection: &Connection) -> Result<(), OpenError> {
-    let number = |sql| {
-        connection
-            .query_row(sql, [], |row| row.get::<_, i64>(0))
-            .map_err(|error| explain(path, &error))
-    };
-    if number("PRAGMA application_id")? == APPLICATION_ID
-        || number("SELECT count(*) FROM sqlite_schema")? == 0
-    {
-        Ok(())
-    } else {
-        Err(OpenError::Foreign {
-            path: path.to_owned(),
-        })
+    let from_sqlite = |error: rusqlite::Error| explain(path, &error);
+    let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    if number("PRAGMA application_id").map_err(from_sqlite)? == APPLICATION_ID {
+        return Ok(());
     }
+    if number("SELECT count(*) FROM sqlite_schema").map_err(from_sqlite)? > 0 {
+        return Err(OpenError::Foreign {
+            path: path.to_owned(),
+        });
+    }
+    connection
+        .pragma_update(None, "application_id", APPLICATION_ID)
+        .map_err(from_sqlite)
 }
 
 /// Brings the schema up to this program's, unless the schema is one that this program must not touch.
@@ -213,7 +215,8 @@ fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
             .query_row(sql, [], |row| row.get::<_, i64>(0))
             .map_err(|error| explain(path, &error))
     };
-    let tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('schema', 'refinery_schema_history')";
+    let tables =
+        "SELECT count(*) FROM sqlite_schema WHERE name IN ('schema', 'refinery_schema_history')";
     let mut newest = 0;
     if number(connection, tables)? == 2 {
         let needs = number(connection, "SELECT max(minimum_program) FROM schema")?;

@@ -187,7 +187,7 @@ fn put(
         record.kind,
         version,
         record.state.word(),
-        record.expires_at.map(|at| at.as_micros()),
+        record.expires_at.map(Timestamp::as_micros),
         record.parent.map(|parent| parent.0),
         record.created_at.as_micros(),
         record.created_by,

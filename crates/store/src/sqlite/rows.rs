@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 /// What an error of SQLite means to the engine. Whether a *commit* that failed has left something behind is decided
 /// where it is known, by the writer; everything else that fails has changed nothing.
+#[allow(clippy::needless_pass_by_value, reason = "it is what `map_err` passes")]
 pub(super) fn failed(error: rusqlite::Error) -> StoreError {
     let Some(code) = error.sqlite_error_code() else {
         return StoreError::Internal {
@@ -141,10 +142,10 @@ impl<'row, 'statement> Columns<'row, 'statement> {
     pub(super) fn corrupt(&self, message: &str) -> StoreError {
         StoreError::Corrupt {
             table: self.table,
-            id: self
-                .row
-                .get(0)
-                .map_or_else(|_| "with an unreadable id".to_owned(), |id: Uuid| id.to_string()),
+            id: self.row.get(0).map_or_else(
+                |_| "with an unreadable id".to_owned(),
+                |id: Uuid| id.to_string(),
+            ),
             message: match self.next.checked_sub(1) {
                 Some(column) => format!("column {column}: {message}"),
                 None => message.to_owned(),

@@ -4,6 +4,7 @@
 //! place, guarded by the version it had.
 
 use engine::batch::TokenWrite;
+use engine::clock::Timestamp;
 use engine::realm::RealmId;
 use engine::record::RecordId;
 use engine::store::StoreError;
@@ -189,7 +190,7 @@ fn put(
         token.id.0,
         version,
         token.state.word(),
-        token.expires_at.map(|at| at.as_micros()),
+        token.expires_at.map(Timestamp::as_micros),
         token.updated_at.as_micros(),
         token.updated_by,
         token.class,
@@ -203,7 +204,9 @@ fn put(
         token.value().map(|value| value.0),
         access.map(|access| access.proof),
         access.map(|access| access.hint.as_str()),
-        access.and_then(|access| access.sealed_secret).map(|value| value.0),
+        access
+            .and_then(|access| access.sealed_secret)
+            .map(|value| value.0),
         permissions,
         addresses,
     ];

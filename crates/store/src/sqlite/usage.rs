@@ -45,7 +45,9 @@ pub(super) fn of(
     tokens: &[TokenId],
 ) -> Result<BTreeMap<TokenId, Usage>, StoreError> {
     let mut statement = connection
-        .prepare_cached("SELECT token, uses, last_used_at FROM usage WHERE realm = ?1 AND token = ?2")
+        .prepare_cached(
+            "SELECT token, uses, last_used_at FROM usage WHERE realm = ?1 AND token = ?2",
+        )
         .map_err(failed)?;
     let mut found = BTreeMap::new();
     for token in tokens {

@@ -4,6 +4,7 @@
 //! sent only after COMMIT has returned, and if the transaction is lost as a whole, *every* member fails, also one that
 //! was refused – it may have been refused because of a row that another member wrote and that is gone now.
 
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use engine::batch::{Batch, LocatorWrite, MarkWrite, RecordWrite, TokenWrite, ValueWrite};
@@ -11,7 +12,7 @@ use engine::realm::RealmId;
 use engine::store::{Decide, Query, StoreError, Usage};
 use engine::token::TokenId;
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::checkpoints::Checkpoints;
 use super::rows::{defect, failed, unavailable};
@@ -34,7 +35,7 @@ pub(super) enum Job {
     /// Whether a write would succeed.
     Ready(Reply),
     /// End, after everything that came before.
-    Close(oneshot::Sender<()>),
+    Close,
 }
 
 /// What one member does.
@@ -67,6 +68,10 @@ pub(super) struct Writer {
     pub(super) checkpoints: Checkpoints,
     /// Whether the last transaction that wrote was lost; then `ready` must prove the contrary.
     pub(super) ailing: bool,
+    /// Held for as long as anything may be written.
+    pub(super) lock: File,
+    /// Dropped when everything is over.
+    pub(super) ended: watch::Sender<()>,
 }
 
 impl Writer {
@@ -75,10 +80,7 @@ impl Writer {
         let members = metrics::histogram!("tokenhouse_store_group_members");
         let lost = metrics::counter!("tokenhouse_store_groups_lost_total");
         let mut next = None;
-        let closing = loop {
-            let Some(job) = next.take().or_else(|| self.queue.blocking_recv()) else {
-                break None;
-            };
+        while let Some(job) = next.take().or_else(|| self.queue.blocking_recv()) {
             match job {
                 Job::Write(work, reply) => {
                     let (answers, outcome, after) = self.group(work, reply);
@@ -100,9 +102,9 @@ impl Writer {
                 Job::Ready(reply) => {
                     let _ = reply.send(self.probe().map(|()| false));
                 }
-                Job::Close(done) => break Some(done),
+                Job::Close => break,
             }
-        };
+        }
         self.queue.close();
         while let Ok(job) = self.queue.try_recv() {
             if let Job::Write(_, reply) | Job::Ready(reply) = job {
@@ -115,9 +117,9 @@ impl Writer {
         if let Err((_, error)) = self.connection.close() {
             tracing::warn!(%error, "the store was not closed cleanly");
         }
-        if let Some(done) = closing {
-            let _ = done.send(());
-        }
+        // Another process may open the store from here on, and only then is it said to be closed.
+        drop(self.lock);
+        drop(self.ended);
     }
 
     /// Runs a group that begins with `work`. Gives the answers, whether they hold, and a job that ended the group.
@@ -198,11 +200,7 @@ impl Writer {
     }
 
     /// Runs one member in a savepoint. The outer error means that the whole transaction is lost.
-    fn member(
-        &self,
-        work: Work,
-        rows: &mut usize,
-    ) -> Result<Result<bool, StoreError>, Lost> {
+    fn member(&self, work: Work, rows: &mut usize) -> Result<Result<bool, StoreError>, Lost> {
         let lost = |error: rusqlite::Error| self.lost(&error, false);
         self.execute("SAVEPOINT member").map_err(lost)?;
         // A panic is a defect of one call; the thread that everybody writes through must outlive it.
@@ -210,6 +208,7 @@ impl Writer {
             .unwrap_or_else(|_| Err(defect("the decision panicked")));
         if self.connection.is_autocommit() {
             let message = match answer {
+                Err(StoreError::Unavailable { message, .. }) => message,
                 Err(error) => error.to_string(),
                 Ok(_) => "SQLite ended the transaction".to_owned(),
             };
@@ -315,9 +314,11 @@ fn check(batch: &Batch, realm: RealmId) -> Result<(), StoreError> {
         TokenWrite::Insert(token) | TokenWrite::Update { token, .. } => token.id,
         TokenWrite::Delete { id, .. } => *id,
     }));
-    let values = once(batch.values.iter().map(|write| match write {
-        ValueWrite::Insert(value) | ValueWrite::Supersede { value, .. } => value.id,
-        ValueWrite::Delete { id, .. } | ValueWrite::Forget { id, .. } => *id,
+    // Forgetting is idempotent, so several versions of one value may be forgotten one after the other.
+    let values = once(batch.values.iter().filter_map(|write| match write {
+        ValueWrite::Insert(value) | ValueWrite::Supersede { value, .. } => Some(value.id),
+        ValueWrite::Delete { id, .. } => Some(*id),
+        ValueWrite::Forget { .. } => None,
     }));
     let records = once(batch.records.iter().map(|write| match write {
         RecordWrite::Insert(record) | RecordWrite::Update { record, .. } => record.id,

@@ -158,6 +158,12 @@ pub trait Dialect: Send + Sync + fmt::Debug {
     /// are to be shown), those of the environment, and in development the documented ones. Idempotent.
     async fn seed(&self) -> Result<Vec<FirstCredential>, engine::Error>;
 
+    /// Whether tokens that have merely ended stay for ever, because the product shows them in its lists, unless a setting
+    /// says otherwise.
+    fn keeps_ended(&self) -> bool {
+        false
+    }
+
     /// An access token of this dialect for the command line.
     fn mint(&self, mint: Mint) -> Result<Issue, MintError>;
 }

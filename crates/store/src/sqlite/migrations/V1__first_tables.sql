@@ -6,9 +6,6 @@
 -- Every key begins with the realm. Ids are 16 bytes; instants are microseconds since the Unix epoch; lists are JSON.
 -- There are no foreign keys: what hangs together is written by one batch, and the engine decides what goes when.
 
--- So that a foreign SQLite file is told from ours ("TKNH").
-PRAGMA application_id = 1414221384;
-
 CREATE TABLE schema (
     one             INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
     -- Programs that know only smaller migration numbers must not open this store.

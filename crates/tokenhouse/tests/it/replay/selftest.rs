@@ -523,6 +523,10 @@ fn mistakes_in_a_file_are_found_before_anything_is_sent() {
         ),
         ("=== x\nGET /\n--- 200\n\n{{any}}", "`any` has no kind"),
         (
+            "@let y = z\n=== x\nGET /\n--- 200\n\n{{y:text}}",
+            "`y` is the name of a text of the head",
+        ),
+        (
             "=== x\nGET /\n--- 200\n\n{{y:colour}}",
             "there is no kind `colour`",
         ),

@@ -303,10 +303,10 @@ impl<'a> Reader<'a> {
         headers.extend(claims);
         for (_, claim) in &headers {
             if let HeaderClaim::Equals(template) = claim {
-                Self::claimed(&mut self.captured, template)?;
+                self.claimed(template)?;
             }
         }
-        Self::claimed(&mut self.captured, &Template::parse(&body)?)?;
+        self.claimed(&Template::parse(&body)?)?;
         body::check(compare, &body)?;
         Ok(Expected {
             status,
@@ -354,11 +354,13 @@ impl<'a> Reader<'a> {
     }
 
     /// A template that is expected: a name is captured with a kind first and repeated without one afterwards.
-    fn claimed(captured: &mut BTreeSet<String>, template: &Template) -> Result<(), String> {
+    fn claimed(&mut self, template: &Template) -> Result<(), String> {
         for (name, has_kind) in template.names() {
-            if has_kind {
-                captured.insert(name.to_owned());
-            } else if name == ANONYMOUS || !captured.contains(name) {
+            if has_kind && self.head.macros.contains_key(name) {
+                return Err(format!("`{name}` is the name of a text of the head"));
+            } else if has_kind {
+                self.captured.insert(name.to_owned());
+            } else if name == ANONYMOUS || !self.captured.contains(name) {
                 return Err(format!(
                     "`{name}` has no kind and nothing before this captures it"
                 ));

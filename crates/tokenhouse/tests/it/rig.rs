@@ -1,0 +1,178 @@
+//! An engine on a fresh SQLite file, with a clock and chance of its own, for tests of verbs.
+//!
+//! The one thing to know: the store is the real one. There is no mock of it anywhere.
+
+use std::sync::Arc;
+
+use engine::caller::Caller;
+use engine::clock::{ManualClock, Timestamp};
+use engine::entropy::{Entropy as _, SeededEntropy};
+use engine::keyring::Keyring;
+use engine::locator::{Key, Place, Space};
+use engine::realm::RealmId;
+use engine::record::RecordId;
+use engine::secret::Secret;
+use engine::tags::Tags;
+use engine::token::Token;
+use engine::value::Scope;
+use engine::verbs::issue::Issue;
+use engine::verbs::records::NewRecord;
+use engine::verbs::tokenize::{Content, Expiry, ExternalId, Identity, NewToken, Tokenize};
+use engine::{Engine, Parts};
+use serde_json::json;
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+/// 2026-01-01T00:00:00Z.
+pub const START: i64 = 1_767_225_600_000_000;
+
+/// An engine with what a test needs beside it.
+pub struct Rig {
+    pub engine: Engine,
+    pub clock: Arc<ManualClock>,
+    pub realm: RealmId,
+    pub caller: Caller,
+    pub entropy: Arc<SeededEntropy>,
+    directory: TempDir,
+}
+
+impl Rig {
+    /// A fresh one.
+    pub async fn new() -> Self {
+        Self::with_live_entries(1_000).await
+    }
+
+    /// The same with a live index of this size.
+    pub async fn with_live_entries(live_entries: usize) -> Self {
+        let directory = TempDir::new().unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(START).unwrap()));
+        let entropy = Arc::new(SeededEntropy::new(7));
+        let engine = open(&directory, &clock, &entropy, live_entries).await;
+        engine.bind().await.unwrap();
+        let realm = engine.open_realm("test").await.unwrap();
+        let caller = Caller::system(realm, "test");
+        Self {
+            engine,
+            clock,
+            realm,
+            caller,
+            entropy,
+            directory,
+        }
+    }
+
+    /// Closes the store and opens it again, as a restart does.
+    pub async fn reopened(self) -> Self {
+        self.engine.close().await;
+        let engine = open(&self.directory, &self.clock, &self.entropy, 1_000).await;
+        engine.bind().await.unwrap();
+        Self { engine, ..self }
+    }
+
+    /// The instant `secs` from now.
+    pub fn in_secs(&self, secs: i64) -> Timestamp {
+        self.engine.now().checked_add_secs(secs).unwrap()
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, secs: i64) {
+        self.clock.advance_micros(secs * 1_000_000);
+    }
+
+    /// A new access token and its secret.
+    pub async fn issue(&self, name: &str, tags: &[&str]) -> (Token, Secret) {
+        let secret = self.secret();
+        let issue = Issue {
+            class: "client".to_owned(),
+            name: Some(name.to_owned()),
+            parent: None,
+            tags: tags_of(tags, &[]),
+            expires_at: None,
+            permissions: vec!["read".to_owned()],
+            addresses: Vec::new(),
+            secret: secret.clone(),
+            hint: "hint".to_owned(),
+            keep_secret: true,
+        };
+        (self.engine.issue(&self.caller, issue).await.unwrap(), secret)
+    }
+
+    /// A random secret.
+    pub fn secret(&self) -> Secret {
+        let mut bytes = [0; 16];
+        self.entropy.fill(&mut bytes);
+        Secret::parse(&format!("s-{:032x}", u128::from_be_bytes(bytes))).unwrap()
+    }
+
+    /// A new record of a kind, found by its name.
+    pub async fn record(&self, kind: &'static str, name: &str, parent: Option<RecordId>) -> RecordId {
+        let id = self.engine.new_record_id();
+        let new = NewRecord {
+            parent,
+            locators: vec![place(kind, name)],
+            ..NewRecord::new(id, kind, json!({ "name": name }))
+        };
+        self.engine.create_record(&self.caller, new).await.unwrap();
+        id
+    }
+
+    /// Tokenizes contents of one class.
+    pub fn tokenization(
+        &self,
+        container: RecordId,
+        class: &str,
+        identity: Identity,
+        contents: &[&str],
+    ) -> Tokenize {
+        let token = |content: &&str| NewToken {
+            class: class.to_owned(),
+            identity,
+            external_id: ExternalId::Default,
+            scope: Scope {
+                name: "default".to_owned(),
+                global: false,
+            },
+            content: Content::Sealed(Zeroizing::new(content.as_bytes().to_vec())),
+            body: json!({}),
+            owner: None,
+            tenant: None,
+            tags: Tags::default(),
+        };
+        Tokenize {
+            container,
+            tokens: contents.iter().map(token).collect(),
+            expiry: Expiry::Default(None),
+            tags_max: 10,
+            records: Vec::new(),
+            marks: Vec::new(),
+        }
+    }
+}
+
+async fn open(
+    directory: &TempDir,
+    clock: &Arc<ManualClock>,
+    entropy: &Arc<SeededEntropy>,
+    live_entries: usize,
+) -> Engine {
+    let url = format!("sqlite://{}", directory.path().join("store.db").display());
+    let store = store::open(&url, store::Options::default()).await.unwrap();
+    Engine::new(Parts {
+        store,
+        keyring: Keyring::generate(&SeededEntropy::new(11)),
+        clock: Arc::clone(clock) as _,
+        entropy: Arc::clone(entropy) as _,
+        live_entries,
+    })
+}
+
+/// The place of a record made by [`Rig::record`].
+pub fn place(kind: &'static str, name: &str) -> Place {
+    Place::new(Space::of(kind), Key(name.as_bytes().to_vec()))
+}
+
+/// Tags, some of them unique.
+pub fn tags_of(tags: &[&str], unique: &[&str]) -> Tags {
+    let owned = |list: &[&str]| list.iter().map(|tag| (*tag).to_owned()).collect();
+    Tags::new(owned(tags), owned(unique), 10).unwrap()
+}
