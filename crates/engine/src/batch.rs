@@ -20,7 +20,7 @@ pub struct Batch {
     pub values: Vec<ValueWrite>,
     /// At most one write for each record.
     pub records: Vec<RecordWrite>,
-    /// At most one write for each place.
+    /// At most one claim for each place, and no release of one that is claimed.
     pub locators: Vec<LocatorWrite>,
     /// In any order.
     pub marks: Vec<MarkWrite>,

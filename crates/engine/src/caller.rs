@@ -11,7 +11,7 @@ use crate::error::{Error, Forbidden};
 use crate::permission::{Action, Grants};
 use crate::realm::RealmId;
 use crate::record::RecordId;
-use crate::token::{Token, TokenId};
+use crate::token::{State, Token, TokenId};
 
 /// Who acts, as events name it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -164,6 +164,7 @@ impl Caller {
             (Some(_), None) => true,
             (None, _) => false,
         };
+        let back = before.state != State::Active && after.state == State::Active;
         let wider = match (before.access(), after.access()) {
             (Some(before), Some(after)) => {
                 let more = |permission| !before.permissions.contains(permission);
@@ -178,6 +179,6 @@ impl Caller {
             }
             _ => false,
         };
-        later || wider
+        later || back || wider
     }
 }

@@ -21,22 +21,26 @@ pub(crate) struct Draft<'a> {
     rows: &'a Rows,
     now: Timestamp,
     tokens: BTreeMap<TokenId, Option<Token>>,
-    /// The tokens of each value, drafted ones included; a removed one may still be named.
-    entries: BTreeMap<ValueId, Vec<TokenId>>,
+    /// The tokens of each value by what they hang from, drafted ones included; a removed one may still be named.
+    entries: BTreeMap<(ValueId, Option<RecordId>), Vec<TokenId>>,
     values: BTreeMap<ValueId, Option<Value>>,
     records: BTreeMap<RecordId, Option<Record>>,
     claims: BTreeMap<Place, Holder>,
-    releases: BTreeMap<Place, Holder>,
+    /// Pairs, because of two holders that go in one call only one can be found at a place.
+    releases: BTreeSet<(Place, Holder)>,
     forgotten: Vec<(ValueId, u64)>,
     marks: Vec<MarkWrite>,
+    /// Rows that count as changed although they read the same: what they stand for is new.
+    touched: BTreeSet<Holder>,
 }
 
 impl<'a> Draft<'a> {
     pub(crate) fn over(rows: &'a Rows, now: Timestamp) -> Self {
-        let mut entries: BTreeMap<ValueId, Vec<TokenId>> = BTreeMap::new();
+        let mut entries: BTreeMap<_, Vec<TokenId>> = BTreeMap::new();
         for token in rows.tokens.values() {
             if let Some(value) = token.value() {
-                entries.entry(value).or_default().push(token.id);
+                let entries = entries.entry((value, token.parent)).or_default();
+                entries.push(token.id);
             }
         }
         Self {
@@ -47,9 +51,10 @@ impl<'a> Draft<'a> {
             values: BTreeMap::new(),
             records: BTreeMap::new(),
             claims: BTreeMap::new(),
-            releases: BTreeMap::new(),
+            releases: BTreeSet::new(),
             forgotten: Vec::new(),
             marks: Vec::new(),
+            touched: BTreeSet::new(),
         }
     }
 
@@ -71,26 +76,47 @@ impl<'a> Draft<'a> {
         untouched.chain(self.tokens.values().flatten())
     }
 
-    /// The tokens of one value, in order of creation.
+    /// The tokens of one value.
     pub(crate) fn entries_of(&self, value: ValueId) -> impl Iterator<Item = &Token> {
-        let ids = self.entries.get(&value).into_iter().flatten();
-        ids.filter_map(|id| self.token(*id))
+        let last = RecordId(uuid::Uuid::max());
+        let ids = self.entries.range((value, None)..=(value, Some(last)));
+        ids.flat_map(|(_, ids)| ids)
+            .filter_map(|id| self.token(*id))
+    }
+
+    /// Those of them that hang from one record, in order of creation.
+    pub(crate) fn entries_below(
+        &self,
+        value: ValueId,
+        parent: RecordId,
+    ) -> impl Iterator<Item = &Token> {
+        let ids = self.entries.get(&(value, Some(parent)));
+        ids.into_iter().flatten().filter_map(|id| self.token(*id))
     }
 
     pub(crate) fn put_token(&mut self, token: Token) {
         if let Some(value) = token.value()
             && self.token(token.id).is_none()
         {
-            self.entries.entry(value).or_default().push(token.id);
+            let entries = self.entries.entry((value, token.parent)).or_default();
+            entries.push(token.id);
         }
         self.tokens.insert(token.id, Some(token));
+    }
+
+    /// Makes the next version of a token whose row stays as it is, because what it stands for changes.
+    pub(crate) fn touch_token(&mut self, id: TokenId) {
+        if let Some(token) = self.token(id).cloned() {
+            self.tokens.insert(id, Some(token));
+            self.touched.insert(Holder::Token(id));
+        }
     }
 
     pub(crate) fn remove_token(&mut self, id: TokenId) {
         if let Some(token) = self.token(id).cloned() {
             if let Body::Access(access) = &token.body {
                 let place = crate::secret::Proof(access.proof).place();
-                self.releases.insert(place, Holder::Token(id));
+                self.releases.insert((place, Holder::Token(id)));
                 if let Some(value) = access.sealed_secret {
                     self.remove_value(value);
                 }
@@ -114,7 +140,7 @@ impl<'a> Draft<'a> {
     pub(crate) fn remove_value(&mut self, id: ValueId) {
         if let Some(value) = self.value(id).cloned() {
             for place in value_places(&value) {
-                self.releases.insert(place, Holder::Value(id));
+                self.releases.insert((place, Holder::Value(id)));
             }
             self.values.insert(id, None);
         }
@@ -135,10 +161,15 @@ impl<'a> Draft<'a> {
         self.records.insert(record.id, Some(record));
     }
 
+    /// Makes the next version of a record that is put, even if its row stays as it is: its content changes.
+    pub(crate) fn touch_record(&mut self, id: RecordId) {
+        self.touched.insert(Holder::Record(id));
+    }
+
     pub(crate) fn remove_record(&mut self, id: RecordId) {
         if let Some(record) = self.record(id).cloned() {
             for place in record.locators {
-                self.releases.insert(place, Holder::Record(id));
+                self.releases.insert((place, Holder::Record(id)));
             }
             self.records.insert(id, None);
         }
@@ -183,6 +214,19 @@ impl<'a> Draft<'a> {
         false
     }
 
+    /// Whether `record` is `above` or hangs from it.
+    pub(crate) fn is_below(&self, record: RecordId, above: RecordId) -> bool {
+        let mut next = Some(record);
+        for _ in 0..=crate::limits::ANCESTORS_MAX {
+            match next {
+                Some(id) if id == above => return true,
+                Some(id) => next = self.record(id).and_then(|record| record.parent),
+                None => return false,
+            }
+        }
+        false
+    }
+
     pub(crate) fn standing(&self, token: &Token) -> Standing {
         if ancestors(token.parent, &self.rows.records).is_none() && !self.records.is_empty() {
             // A record made by this very call is not among the rows.
@@ -201,7 +245,7 @@ impl<'a> Draft<'a> {
 
     /// Nothing happens if somebody else holds the place by then.
     pub(crate) fn release(&mut self, place: Place, holder: Holder) {
-        self.releases.insert(place, holder);
+        self.releases.insert((place, holder));
     }
 
     pub(crate) fn claim(&mut self, place: Place, holder: Holder) {
@@ -222,6 +266,7 @@ impl<'a> Draft<'a> {
             marks: std::mem::take(&mut self.marks),
             event: event.clone(),
         };
+        self.give_up_unique_tags();
         self.finish_tokens(&mut batch, &mut event);
         self.finish_values(&mut batch, &mut event);
         self.finish_records(&mut batch, &mut event);
@@ -241,9 +286,23 @@ impl<'a> Draft<'a> {
             }
         }
         let nothing =
-            event.changes.is_empty() && batch.values.is_empty() && batch.locators.is_empty();
+            event.changes.is_empty() && batch.locators.is_empty() && batch.marks.is_empty();
         batch.event = event;
         (!nothing).then_some(batch)
+    }
+
+    /// The place of a tag goes with the tag, whether it was asked for as unique or not: that is not remembered.
+    fn give_up_unique_tags(&mut self) {
+        for (id, after) in &self.tokens {
+            let Some(before) = self.rows.tokens.get(id) else {
+                continue;
+            };
+            let kept = after.as_ref().map_or(&[][..], |token| &token.tags);
+            for tag in before.tags.iter().filter(|tag| !kept.contains(tag)) {
+                let place = unique_tag_place(before.container, tag);
+                self.releases.insert((place, before.outward_holder()));
+            }
+        }
     }
 
     fn finish_tokens(&self, batch: &mut Batch, event: &mut Event) {
@@ -260,7 +319,7 @@ impl<'a> Draft<'a> {
                         updated_by: before.updated_by.clone(),
                         ..after.clone()
                     };
-                    if &unchanged == before {
+                    if &unchanged == before && !self.touched.contains(&Holder::Token(*id)) {
                         continue;
                     }
                     Some(Token {
@@ -355,7 +414,7 @@ impl<'a> Draft<'a> {
                         updated_by: before.updated_by.clone(),
                         ..after.clone()
                     };
-                    if &unchanged == before {
+                    if &unchanged == before && !self.touched.contains(&Holder::Record(*id)) {
                         continue;
                     }
                     Some(Record {
@@ -430,16 +489,41 @@ fn record_marks(record: &Record) -> BTreeSet<Place> {
     record.marks.iter().cloned().chain(parent).collect()
 }
 
-/// Where a value is found.
+/// Where claims of a tag that is to be unique meet.
+pub(crate) fn unique_tag_place(container: Option<RecordId>, tag: &str) -> Place {
+    Place::new(Space::UNIQUE_TAG, Key::in_container(container, tag))
+}
+
+/// Where values of this identity are found: by all, and within one container if the scope is global.
+pub(crate) fn identity_places(value: &Value) -> Vec<Place> {
+    let Some(digest) = value.identity else {
+        return Vec::new();
+    };
+    let global = value.scope.as_ref().is_some_and(|scope| scope.global);
+    let here = value.container.filter(|_| global);
+    let here = here.map(|container| identity_place_in(&digest, container));
+    std::iter::once(identity_place(&digest))
+        .chain(here)
+        .collect()
+}
+
+pub(crate) fn identity_place(digest: &[u8; 32]) -> Place {
+    Place::new(Space::IDENTITY, Key(digest.to_vec()))
+}
+
+/// Where a container finds its own value of a global scope's content that came into being in another one.
+pub(crate) fn identity_place_in(digest: &[u8; 32], container: RecordId) -> Place {
+    let key = Key::join(&[digest, container.0.as_bytes()]);
+    Place::new(Space::IDENTITY, key)
+}
+
+/// Where a value may be found.
 fn value_places(value: &Value) -> Vec<Place> {
     let external = value
         .external_id
         .as_ref()
         .map(|id| Place::new(Space::EXTERNAL, Key::in_container(value.container, id)));
-    let identity = value
-        .identity
-        .map(|digest| Place::new(Space::IDENTITY, Key(digest.to_vec())));
-    external.into_iter().chain(identity).collect()
+    external.into_iter().chain(identity_places(value)).collect()
 }
 
 fn mark_difference(

@@ -68,7 +68,7 @@ pub enum Unauthenticated {
     /// It was revoked, archived or suspended.
     #[error("revoked credential")]
     Revoked,
-    /// A record above it is gone, inactive or expired.
+    /// A record above it is gone. (One that has expired or is inactive counts as if the token itself were.)
     #[error("orphaned credential")]
     Orphaned,
 }

@@ -96,7 +96,11 @@ impl Keyring {
     /// When it is not one, or one of a newer format.
     pub fn from_text(text: &str) -> Result<Self, KeyringError> {
         let file: File =
-            serde_json::from_str(text).map_err(|error| KeyringError::Format(error.to_string()))?;
+            // Its place only: the message of the parser quotes what it found there.
+            serde_json::from_str(text).map_err(|error| {
+                let (line, column) = (error.line(), error.column());
+                KeyringError::Format(format!("line {line}, column {column}"))
+            })?;
         if file.format != 1 {
             return Err(KeyringError::Version(file.format));
         }

@@ -26,9 +26,11 @@ impl Space {
     pub const SECRET: Self = Self(Cow::Borrowed("secret"));
     /// Locator: container ∥ outward token id → its value.
     pub const EXTERNAL: Self = Self(Cow::Borrowed("external"));
-    /// Locator: digest of what a value is identical by → the value that new tokenizations join.
+    /// Locator: digest of what a value is identical by (∥ container, for the copies of a global scope's value) → the value
+    /// that new tokenizations join.
     pub const IDENTITY: Self = Self(Cow::Borrowed("identity"));
-    /// Locator: tenant ∥ container ∥ tag → the value whose tokens carry a tag that was asked for as unique.
+    /// Locator: container ∥ tag → whoever last asked for the tag as unique, of whatever tenant: concurrent claims meet
+    /// here, while whether it *is* unique is read from the tokens that carry it.
     pub const UNIQUE_TAG: Self = Self(Cow::Borrowed("unique-tag"));
     /// Locator in the system realm: the name of a realm → its record.
     pub const REALM: Self = Self(Cow::Borrowed("realm"));

@@ -4,14 +4,15 @@
 //! unique inside a tenant is part of it, and is enforced where tags are written.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::draft::Draft;
+use crate::draft::{Draft, unique_tag_place};
 use crate::error::{Conflict, Error};
 use crate::limits;
 use crate::locator::{Holder, Key, Place, Space};
 use crate::record::RecordId;
 use crate::store::Lookup;
-use crate::token::Token;
+use crate::token::TokenId;
 
 /// Tags as a call gives them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -59,13 +60,18 @@ impl Tags {
         &self.all
     }
 
+    /// Whether any is to be unique.
+    pub(crate) const fn any_unique(&self) -> bool {
+        !self.unique.is_empty()
+    }
+
     /// What a write must read to keep the unique ones unique.
     pub(crate) fn lookups(&self, container: Option<RecordId>) -> impl Iterator<Item = Lookup> {
         self.unique.iter().flat_map(move |tag| {
-            let key = Key::in_container(container, tag);
+            let carriers = Place::new(Space::TAG, Key::in_container(container, tag));
             [
-                Lookup::Marked(Place::new(Space::TAG, key.clone())),
-                Lookup::Located(Place::new(Space::UNIQUE_TAG, key)),
+                Lookup::Marked(carriers),
+                Lookup::Located(unique_tag_place(container, tag)),
             ]
         })
     }
@@ -83,30 +89,47 @@ impl Tags {
         }
         Ok(all)
     }
+}
 
-    /// Refuses if a unique tag is carried by another token of the same tenant (archived ones count; entries that share
-    /// a value are one token), and takes the place by which concurrent claims of the same tag meet.
-    pub(crate) fn claim_unique(&self, draft: &mut Draft<'_>, token: &Token) -> Result<(), Error> {
-        for tag in &self.unique {
-            let carried = draft.tokens().any(|other| {
-                other.id != token.id
-                    && (other.value().is_none() || other.value() != token.value())
-                    && other.container == token.container
-                    && other.tenant == token.tenant
-                    && other.tags.contains(tag)
-                    && draft.is_rooted(other.parent)
-            });
-            if carried {
+/// Refuses if a unique tag is carried by another token of the same tenant (archived ones count; entries that share a value
+/// are one token), and takes the places by which concurrent claims of the same tag meet. To be called once, after all
+/// tokens of the call are drafted, so that they see each other.
+pub(crate) fn claim_unique<'a>(
+    draft: &mut Draft<'_>,
+    claims: impl Iterator<Item = (TokenId, &'a Tags)> + Clone,
+) -> Result<(), Error> {
+    let unique: BTreeSet<&String> = claims.clone().flat_map(|(_, tags)| &tags.unique).collect();
+    if unique.is_empty() {
+        return Ok(());
+    }
+    let mut carriers: BTreeMap<_, BTreeSet<Holder>> = BTreeMap::new();
+    for token in draft.tokens() {
+        for tag in token.tags.iter().filter(|tag| unique.contains(tag)) {
+            if draft.is_rooted(token.parent) {
+                let key = (tag.clone(), token.container, token.tenant.clone());
+                carriers
+                    .entry(key)
+                    .or_default()
+                    .insert(token.outward_holder());
+            }
+        }
+    }
+    for (id, tags) in claims {
+        for tag in &tags.unique {
+            let token = draft.token(id).ok_or(Error::Internal)?;
+            let holder = token.outward_holder();
+            let place = unique_tag_place(token.container, tag);
+            let key = (tag.clone(), token.container, token.tenant.clone());
+            let others = carriers.get(&key).into_iter().flatten();
+            if others.into_iter().any(|other| *other != holder) {
                 return Err(Error::Conflict(Conflict::Taken {
                     space: Cow::Borrowed("unique-tag"),
                 }));
             }
-            let place = Place::new(Space::UNIQUE_TAG, Key::in_container(token.container, tag));
-            let holder = token.value().map_or(Holder::Token(token.id), Holder::Value);
             draft.claim(place, holder);
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn too_many(max: usize) -> Error {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::limits;
+use crate::locator::Holder;
 use crate::realm::RealmId;
 use crate::record::{Record, RecordId};
 use crate::value::ValueId;
@@ -161,6 +162,11 @@ impl Token {
             Body::Access(access) => Some(access),
             Body::Data(_) => None,
         }
+    }
+
+    /// What the outside takes it for: entries that share a value are one token.
+    pub(crate) fn outward_holder(&self) -> Holder {
+        self.value().map_or(Holder::Token(self.id), Holder::Value)
     }
 
     /// The owner of a data token: its parent, unless that is only its container.

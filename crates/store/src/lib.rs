@@ -19,9 +19,9 @@ use engine::store::Store;
 pub struct Options {
     /// Connections that read at the same time.
     pub readers: usize,
-    /// Writes that wait for the writer; a caller beyond them waits for a place.
+    /// Writes that wait for the writer, and reads that wait for a reader; a call beyond them waits for a place.
     pub queue: usize,
-    /// How long a call waits for a place in the queue or for a reader, before it is refused as unavailable.
+    /// How long a call waits for such a place before it is refused as unavailable.
     pub wait: Duration,
     /// How long opening waits for another process to let go of the store.
     pub lock_wait: Duration,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::caller::Caller;
 use crate::draft::Draft;
 use crate::engine::Engine;
-use crate::error::Error;
+use crate::error::{Conflict, Error};
 use crate::permission::Action;
 use crate::selection::Selection;
 use crate::store::{Lookup, Rows};
@@ -24,8 +24,12 @@ impl Engine {
         selection.check()?;
         let realm = caller.realm;
         let mut query = selection.query(realm, &self.0.keyring);
-        // The value with the sealed secret goes too, so it must be among the rows.
-        query.sealed = true;
+        // The value with the sealed secret goes too, so it must be among the rows: which one it is never changes. (To ask
+        // for sealed rows would read every content that goes.)
+        let rows = self.0.store.fetch(query.clone()).await?;
+        let tokens = rows.tokens.values();
+        let secrets = tokens.filter_map(|token| token.access()?.sealed_secret);
+        query.lookups.extend(secrets.map(Lookup::Value));
         let seed = self.event(caller, "token.deleted");
         let engine = self.clone();
         self.transact(query, move |rows| {
@@ -37,6 +41,16 @@ impl Engine {
                 seed.caller
                     .require(Action::Delete, &token.class, token.container)?;
                 seed.caller.require_tenant(token.tenant.as_deref())?;
+                if token
+                    .access()
+                    .and_then(|access| access.sealed_secret)
+                    .is_some_and(|value| {
+                        // It came into the selection after the look-up.
+                        !rows.values.contains_key(&value)
+                    })
+                {
+                    return Err(Error::Conflict(Conflict::Busy));
+                }
                 draft.remove_token(token.id);
             }
             remove_unused_values(&mut draft, rows, &matched);

@@ -3,7 +3,7 @@
 //! The one thing to know: finding never opens anything. [`Engine::open`] does, for one value at a time, and only a dialect
 //! that has checked [`Action::Reveal`] calls it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zeroize::Zeroizing;
 
@@ -18,7 +18,7 @@ use crate::seal::{Binding, open};
 use crate::secret::Secret;
 use crate::selection::Selection;
 use crate::store::{Lookup, Query, Rows, Usage};
-use crate::token::{Token, TokenId, effective_expiry};
+use crate::token::{Standing, Token, TokenId, effective_expiry};
 use crate::value::{Value, ValueId};
 
 /// What a selection found.
@@ -69,8 +69,8 @@ impl Engine {
         Ok(Found { tokens, rows })
     }
 
-    /// One page of a realm's tokens in order of creation, of which the caller sees those it may read. The cursor is the
-    /// last id looked at; `None` after the last page.
+    /// One page of a realm's tokens in order of creation, of which the caller sees those it may read and that are not below
+    /// a deleted record. The cursor is the last id looked at; `None` after the last page.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -87,10 +87,22 @@ impl Engine {
         let next = (tokens.len() == limit)
             .then(|| tokens.last().map(|token| token.id))
             .flatten();
+        let parents: BTreeSet<_> = tokens.iter().filter_map(|token| token.parent).collect();
+        let rows = if parents.is_empty() {
+            Rows::default()
+        } else {
+            let query = Query {
+                realm: caller.realm,
+                lookups: parents.into_iter().map(Lookup::Record).collect(),
+                entries: false,
+                sealed: false,
+                limit: 0,
+            };
+            self.0.store.fetch(query).await?
+        };
+        let now = self.now();
         let seen = tokens.into_iter().filter(|token| {
-            caller
-                .grants
-                .allow(Action::Read, &token.class, token.container)
+            may_read(caller, token) && Standing::of(token, &rows.records, now) != Standing::Orphaned
         });
         Ok((seen.collect(), next))
     }
@@ -103,11 +115,7 @@ impl Engine {
     ) -> Result<BTreeMap<TokenId, Secret>, Error> {
         let wanted: Vec<(TokenId, ValueId)> = tokens
             .iter()
-            .filter(|token| {
-                caller
-                    .grants
-                    .allow(Action::Read, &token.class, token.container)
-            })
+            .filter(|token| may_read(caller, token))
             .filter_map(|token| Some((token.id, token.access()?.sealed_secret?)))
             .collect();
         let mut secrets = BTreeMap::new();
@@ -196,4 +204,10 @@ impl Engine {
         }
         Ok(usage)
     }
+}
+
+fn may_read(caller: &Caller, token: &Token) -> bool {
+    let (grants, tenant) = (&caller.grants, token.tenant.as_deref());
+    grants.allow(Action::Read, &token.class, token.container)
+        && caller.require_tenant(tenant).is_ok()
 }

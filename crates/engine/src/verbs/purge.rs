@@ -29,7 +29,8 @@ pub struct Purged {
 
 impl Engine {
     /// Purges a realm of everything that ended, was deleted or superseded before `before`; `keep_ended` spares tokens
-    /// that have merely ended, because some products keep them in their lists for ever.
+    /// that have merely ended, because some products keep them in their lists for ever. Ended tokens that the caller may
+    /// not delete stay.
     pub async fn purge(
         &self,
         caller: &Caller,
@@ -184,12 +185,11 @@ impl Engine {
             realm: caller.realm,
             lookups: ids.iter().map(|id| Lookup::Token(*id)).collect(),
             entries: true,
-            sealed: true,
+            sealed: false,
             limit: limits::TOKENS_PER_CALL_MAX,
         };
         let rows = self.0.store.fetch(query.clone()).await?;
         query.lookups = rows.tokens.values().flat_map(removal_lookups).collect();
-        query.sealed = false;
         let seed = self.event(caller, "token.purged");
         let engine = self.clone();
         let removed = self
@@ -197,7 +197,13 @@ impl Engine {
                 let now = engine.now();
                 let due = |token: &&Token| match Standing::of(token, &rows.records, now) {
                     Standing::Orphaned => true,
-                    Standing::Expired => !orphaned_only && ended(token, before),
+                    Standing::Expired => {
+                        let (grants, tenant) = (&seed.caller.grants, token.tenant.as_deref());
+                        !orphaned_only
+                            && ended(token, before)
+                            && grants.allow(Action::Delete, &token.class, token.container)
+                            && seed.caller.require_tenant(tenant).is_ok()
+                    }
                     Standing::Live | Standing::Inactive => false,
                 };
                 let wanted = ids.iter().filter_map(|id| rows.tokens.get(id));

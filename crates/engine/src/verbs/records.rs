@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
+use crate::batch::RecordWrite;
 use crate::caller::Caller;
 use crate::clock::Timestamp;
 use crate::draft::Draft;
@@ -167,6 +168,11 @@ impl Engine {
             updated_by: actor,
         };
         draft.put_record(record.clone());
+        if !draft.is_rooted(Some(new.id)) {
+            let max = limits::ANCESTORS_MAX;
+            let message = format!("at most {max} records stand one below the other");
+            return Err(Error::invalid("parent", message));
+        }
         Ok(record)
     }
 
@@ -230,15 +236,23 @@ impl Engine {
             let edit = edit(&record)?;
             if let Some(content) = &edit.content {
                 check_content(content)?;
+                draft.touch_record(id);
                 let former = rows.values.get(&id.content());
                 let version = former.map_or(1, |value| value.version + 1);
                 draft.put_value(engine.content_value(&seed, id, version, content, now));
             }
             let after = edited(record, edit, now);
             check_lists(&[], &after.addresses)?;
-            draft.put_record(after.clone());
+            draft.put_record(after);
             let batch = draft.finish(seed.at(now));
-            Ok((batch, after))
+            let written = batch.as_ref().and_then(|batch| {
+                batch.records.iter().find_map(|write| match write {
+                    RecordWrite::Update { record, .. } if record.id == id => Some(record),
+                    _ => None,
+                })
+            });
+            let newest = written.or_else(|| rows.records.get(&id)).cloned();
+            Ok((batch, newest.ok_or(Error::Internal)?))
         })
         .await
     }
@@ -381,15 +395,14 @@ fn living<'a>(draft: &'a Draft<'_>, id: RecordId) -> Result<&'a Record, Error> {
 }
 
 fn edited(record: Record, edit: RecordEdit, now: Timestamp) -> Record {
+    let said = edit.expires_at != Field::Keep;
     let expires_at = match edit.expires_at {
         Field::Keep => record.expires_at,
         Field::Set(at) => Some(at),
         Field::Clear => None,
     };
     let state = match record.state {
-        State::Active | State::Expired if expires_at != record.expires_at => {
-            state_at(expires_at, now)
-        }
+        State::Active | State::Expired if said => state_at(expires_at, now),
         other => other,
     };
     let addresses = match edit.addresses {

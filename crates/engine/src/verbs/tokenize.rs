@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::caller::Caller;
 use crate::clock::Timestamp;
-use crate::draft::Draft;
+use crate::draft::{Draft, identity_place, identity_place_in};
 use crate::engine::{Engine, EventSeed};
 use crate::entropy::random_uuid;
 use crate::error::{Conflict, Error};
@@ -22,12 +22,12 @@ use crate::realm::RealmId;
 use crate::record::RecordId;
 use crate::seal::{Binding, seal};
 use crate::store::{Lookup, Query};
-use crate::tags::Tags;
+use crate::tags::{Tags, claim_unique};
 use crate::token::{Body, Data, Standing, Token, TokenId};
 use crate::value::{Scope, Value, ValueId};
 use crate::verbs::issue::state_at;
 use crate::verbs::records::NewRecord;
-use crate::verbs::update::{check_content, identity_place};
+use crate::verbs::update::check_content;
 
 /// Whether the same content is the same value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,9 +171,9 @@ impl Engine {
                 .iter()
                 .map(|new| engine.draft_token(&mut draft, &seed, &tokenize, new))
                 .collect::<Result<Vec<_>, _>>()?;
-            for (new, one) in tokenize.tokens.iter().zip(&made) {
-                let token = draft.token(one.token).cloned().ok_or(Error::Internal)?;
-                new.tags.claim_unique(&mut draft, &token)?;
+            let claims = tokenize.tokens.iter().zip(&made);
+            claim_unique(&mut draft, claims.map(|(new, one)| (one.token, &new.tags)))?;
+            for one in &made {
                 for place in &tokenize.marks {
                     draft.mark(place.clone(), Holder::Token(one.token));
                 }
@@ -194,6 +194,10 @@ impl Engine {
             lookups.extend(new.tags.lookups(container));
             if let Some(digest) = self.new_identity(caller, tokenize.container, new) {
                 lookups.push(Lookup::Located(identity_place(&digest)));
+                if new.scope.global {
+                    let here = identity_place_in(&digest, tokenize.container);
+                    lookups.push(Lookup::Located(here));
+                }
                 if new.identity == Identity::Computed {
                     let id = computed_id(&digest);
                     lookups.push(Lookup::Located(external_place(tokenize.container, &id)));
@@ -239,16 +243,18 @@ impl Engine {
         tokenize: &Tokenize,
         new: &NewToken,
     ) -> Result<Tokenized, Error> {
-        let owner_is_there = new.owner.is_none_or(|owner| draft.record(owner).is_some());
         let parent = new.owner.unwrap_or(tokenize.container);
-        if !owner_is_there || !draft.is_rooted(Some(parent)) {
+        // An owner elsewhere would let the token outlive its container.
+        if !draft.is_rooted(Some(parent)) || !draft.is_below(parent, tokenize.container) {
             return Err(Error::no_record("owner"));
         }
         let value = self.draft_value(draft, seed, tokenize, new)?;
         let external_id = value.external_id.clone().ok_or(Error::Internal)?;
+        // Nobody appends to a token of another tenant; who names none and is bound to none takes the one that is there.
+        let unbound = new.tenant.is_none() && seed.caller.tenants.is_none();
         let entry = draft
-            .entries_of(value.id)
-            .find(|token| token.parent == Some(parent))
+            .entries_below(value.id, parent)
+            .find(|token| unbound || token.tenant == new.tenant)
             .cloned();
         let token = match entry {
             Some(entry) => repeated(draft, tokenize, new, entry)?,
@@ -273,63 +279,45 @@ impl Engine {
         let container = tokenize.container;
         let identity = self.new_identity(&seed.caller, container, new);
         let place = identity.map(|digest| identity_place(&digest));
-        let present = place.as_ref().and_then(|place| draft.living_holder(place));
-        let present = present.and_then(|holder| match holder {
-            Holder::Value(id) => draft.value(id).cloned(),
-            Holder::Token(_) | Holder::Record(_) => None,
-        });
-        let computed = identity
-            .filter(|_| new.identity == Identity::Computed)
-            .map(|digest| computed_id(&digest));
-        if let Some(value) = present {
-            // In a global scope the value may have come into being in another container: it has a row of its own here.
-            if value.container == Some(container) {
-                return match &new.external_id {
-                    ExternalId::Given(id) if value.external_id.as_ref() != Some(id) => Err(
-                        Error::invalid("external_id", "the content has another token id"),
-                    ),
-                    _ => Ok(value),
-                };
-            }
-            let id = value.external_id.clone().ok_or(Error::Internal)?;
-            return self.shared_abroad(draft, seed, tokenize, new, id);
+        let present = value_at(draft, place.as_ref());
+        // In a global scope the value may have come into being in another container: then it has a copy here, which
+        // outlives it and must be found without it.
+        let place_here = identity
+            .filter(|_| new.scope.global)
+            .map(|digest| identity_place_in(&digest, container));
+        let here = match &present {
+            Some(value) if value.container == Some(container) => present.clone(),
+            _ => value_at(draft, place_here.as_ref()),
+        };
+        let another = |value: &Value| match &new.external_id {
+            ExternalId::Given(id) => value.external_id.as_ref() != Some(id),
+            ExternalId::Default | ExternalId::OneOf(_) => false,
+        };
+        if here.as_ref().or(present.as_ref()).is_some_and(another) {
+            let message = "the content has another token id";
+            return Err(Error::invalid("external_id", message));
         }
-        let external_id = self.free_external_id(draft, container, new, computed)?;
+        if let Some(value) = here {
+            if let (Some(place), None) = (place, present) {
+                draft.claim(place, Holder::Value(value.id));
+            }
+            return Ok(value);
+        }
         let id = ValueId(self.0.ids.next(draft.now(), &*self.0.entropy));
+        let (external_id, place) = if let Some(abroad) = present {
+            (abroad.external_id.ok_or(Error::Internal)?, place_here)
+        } else {
+            let computed = identity
+                .filter(|_| new.identity == Identity::Computed)
+                .map(|digest| computed_id(&digest));
+            let free = self.free_external_id(draft, container, new, computed)?;
+            (free, place)
+        };
         let value = self.new_value(draft, seed, tokenize, new, (id, external_id, identity));
         if let Some(place) = place {
             draft.claim(place, Holder::Value(id));
         }
         Ok(value)
-    }
-
-    /// The value under an outward id that a global scope has given to the same content in another container.
-    fn shared_abroad(
-        &self,
-        draft: &mut Draft<'_>,
-        seed: &EventSeed,
-        tokenize: &Tokenize,
-        new: &NewToken,
-        external_id: String,
-    ) -> Result<Value, Error> {
-        if let ExternalId::Given(given) = &new.external_id
-            && *given != external_id
-        {
-            return Err(Error::invalid(
-                "external_id",
-                "the content has another token id",
-            ));
-        }
-        let here = external_place(tokenize.container, &external_id);
-        let present = match draft.living_holder(&here) {
-            Some(Holder::Value(id)) => draft.value(id).cloned(),
-            _ => None,
-        };
-        if let Some(value) = present {
-            return Ok(value);
-        }
-        let id = ValueId(self.0.ids.next(draft.now(), &*self.0.entropy));
-        Ok(self.new_value(draft, seed, tokenize, new, (id, external_id, None)))
     }
 
     fn new_value(
@@ -472,6 +460,14 @@ impl Engine {
             content,
         ];
         self.0.keyring.blind(realm, &Space::IDENTITY, &parts)
+    }
+}
+
+/// The value that is found at a place and counts.
+fn value_at(draft: &Draft<'_>, place: Option<&Place>) -> Option<Value> {
+    match draft.living_holder(place?)? {
+        Holder::Value(id) => draft.value(id).cloned(),
+        Holder::Token(_) | Holder::Record(_) => None,
     }
 }
 

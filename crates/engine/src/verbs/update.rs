@@ -4,23 +4,25 @@
 //! The one thing to know: the whole decision is taken inside the store's transaction on the rows that it changes, all or
 //! nothing. *Keep*, *set* and *clear* are three different things everywhere ([`Field`]); what is not sent is not touched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
+use crate::batch::{Batch, TokenWrite};
 use crate::caller::Caller;
 use crate::clock::Timestamp;
-use crate::draft::Draft;
+use crate::draft::{Draft, identity_place, identity_places};
 use crate::engine::{Engine, EventSeed};
 use crate::error::{Conflict, Error, Forbidden};
-use crate::locator::{Holder, Key, Place, Space};
+use crate::locator::Holder;
 use crate::permission::Action;
+use crate::record::RecordId;
 use crate::seal::{Binding, seal};
 use crate::selection::Selection;
 use crate::store::{Lookup, Rows};
-use crate::tags::Tags;
-use crate::token::{Body, State, Token};
+use crate::tags::{Tags, claim_unique};
+use crate::token::{Body, State, Token, TokenId};
 use crate::value::{Value, ValueId};
 use crate::verbs::issue::{check_lists, check_name};
 
@@ -142,15 +144,8 @@ impl Engine {
         selection.check()?;
         let realm = caller.realm;
         let mut query = selection.query(realm, &self.0.keyring);
-        if let Field::Set(tags) = &alteration.edit.tags {
-            query.lookups.extend(tags.lookups(selection.container));
-        }
-        if let Some(new) = &alteration.edit.data {
-            let places = self.identity_places(caller, &selection, new).await?;
-            query
-                .lookups
-                .extend(places.into_iter().map(Lookup::Located));
-        }
+        let (lookups, containers) = self.ahead(caller, &selection, &alteration.edit).await?;
+        query.lookups.extend(lookups);
         let seed = self.event(caller, verb);
         let engine = self.clone();
         self.transact(query, move |rows| {
@@ -161,6 +156,12 @@ impl Engine {
             for token in &matched {
                 seed.caller.require(action, &token.class, token.container)?;
                 seed.caller.require_tenant(token.tenant.as_deref())?;
+                if containers
+                    .as_ref()
+                    .is_some_and(|read| !read.contains(&token.container))
+                {
+                    return Err(Error::Conflict(Conflict::Busy));
+                }
             }
             if let Guard::Version(expected) = guard
                 && let Some(stale) = matched.iter().find(|token| token.version != expected)
@@ -169,13 +170,10 @@ impl Engine {
                     current: stale.version,
                 }));
             }
-            engine.draft_all(&mut draft, rows, &seed, &matched, &alteration)?;
+            engine.draft_all(&mut draft, &seed, action, &matched, &alteration)?;
             let ids: Vec<_> = matched.iter().map(|token| token.id).collect();
             let batch = draft.finish(seed.at(now));
-            let tokens = ids
-                .into_iter()
-                .filter_map(|id| newest(batch.as_ref(), rows, id))
-                .collect();
+            let tokens = newest(batch.as_ref(), rows, ids);
             Ok((batch, Updated { tokens }))
         })
         .await
@@ -184,26 +182,21 @@ impl Engine {
     fn draft_all(
         &self,
         draft: &mut Draft<'_>,
-        rows: &Rows,
         seed: &EventSeed,
+        action: Action,
         matched: &[Token],
         alteration: &Alteration,
     ) -> Result<(), Error> {
         let edit = &alteration.edit;
-        let mut altered_tokens = Vec::with_capacity(matched.len());
         for token in matched {
             let after = altered(token, alteration, draft.now())?;
             if seed.caller.widens_itself(token, &after) {
                 return Err(Error::Forbidden(Forbidden::Itself));
             }
-            altered_tokens.push(after.clone());
             draft.put_token(after);
         }
-        // After all are drafted, so that tokens of this very call are seen too.
         if let Field::Set(tags) = &edit.tags {
-            for token in &altered_tokens {
-                tags.claim_unique(draft, token)?;
-            }
+            claim_unique(draft, matched.iter().map(|token| (token.id, tags)))?;
         }
         let Some(new) = &edit.data else { return Ok(()) };
         let mut targets = BTreeSet::new();
@@ -215,8 +208,17 @@ impl Engine {
             return Err(Error::invalid("data", message));
         }
         for id in targets {
-            let value = rows.values.get(&id).ok_or(Error::Internal)?;
-            self.replace_content(draft, value, new)?;
+            let value = draft.value(id).cloned().ok_or(Error::Internal)?;
+            // Every token of the value stands for the new content, also those that were not selected: all of them must be
+            // the caller's to change, and all make a version.
+            let entries: Vec<Token> = draft.entries_of(id).cloned().collect();
+            for entry in entries {
+                let caller = &seed.caller;
+                caller.require(action, &entry.class, entry.container)?;
+                caller.require_tenant(entry.tenant.as_deref())?;
+                draft.touch_token(entry.id);
+            }
+            self.replace_content(draft, &value, new)?;
         }
         Ok(())
     }
@@ -250,8 +252,8 @@ impl Engine {
             ..value.clone()
         });
         if value.identity != identity {
-            if let Some(former) = value.identity {
-                draft.release(identity_place(&former), Holder::Value(value.id));
+            for place in identity_places(value) {
+                draft.release(place, Holder::Value(value.id));
             }
             if let Some(digest) = identity {
                 // Another value may hold it: the index moves here, the other stays what it is.
@@ -271,21 +273,39 @@ impl Engine {
         Some(self.content_identity(value.realm, container, &value.class, scope, content))
     }
 
-    /// Places to which the identity of the value may move. What they depend on (class, scope, container) never changes,
-    /// so that reading it before the transaction is safe.
-    async fn identity_places(
+    /// What must be read beside the selection: the carriers of tags to be unique, and the places to which the identity of
+    /// a value may move. It depends on what never changes (a token's container; a value's class, scope and container), so
+    /// that reading that before the transaction is safe; a token that comes into the selection later is noticed by its
+    /// container, if the answer holds any.
+    async fn ahead(
         &self,
         caller: &Caller,
         selection: &Selection,
-        new: &NewData,
-    ) -> Result<Vec<Place>, Error> {
-        let query = selection.query(caller.realm, &self.0.keyring);
-        let rows = self.0.store.fetch(query).await?;
-        let values = rows.values.values();
-        Ok(values
-            .filter_map(|value| self.identity_with(value, &new.content))
-            .map(|digest| identity_place(&digest))
-            .collect())
+        edit: &Edit,
+    ) -> Result<(Vec<Lookup>, Option<BTreeSet<Option<RecordId>>>), Error> {
+        let unique = match &edit.tags {
+            Field::Set(tags) if tags.any_unique() => Some(tags),
+            _ => None,
+        };
+        let mut lookups = Vec::new();
+        let mut containers = BTreeSet::from([selection.container]);
+        if edit.data.is_some() || (unique.is_some() && selection.container.is_none()) {
+            let query = selection.query(caller.realm, &self.0.keyring);
+            let rows = self.0.store.fetch(query).await?;
+            containers.extend(rows.tokens.values().map(|token| token.container));
+            if let Some(new) = &edit.data {
+                let values = rows.values.values();
+                let digests = values.filter_map(|value| self.identity_with(value, &new.content));
+                lookups.extend(digests.map(|digest| Lookup::Located(identity_place(&digest))));
+            }
+        }
+        let Some(tags) = unique else {
+            return Ok((lookups, None));
+        };
+        for container in &containers {
+            lookups.extend(tags.lookups(*container));
+        }
+        Ok((lookups, Some(containers)))
     }
 }
 
@@ -398,21 +418,18 @@ pub(crate) fn check_content(content: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) fn identity_place(digest: &[u8; 32]) -> Place {
-    Place::new(Space::IDENTITY, Key(digest.to_vec()))
-}
-
-/// A token as a batch leaves it.
-fn newest(
-    batch: Option<&crate::batch::Batch>,
-    rows: &Rows,
-    id: crate::token::TokenId,
-) -> Option<Token> {
-    let written = batch.and_then(|batch| {
-        batch.tokens.iter().find_map(|write| match write {
-            crate::batch::TokenWrite::Update { token, .. } if token.id == id => Some(token.clone()),
-            _ => None,
+/// Tokens as a batch leaves them.
+fn newest(batch: Option<&Batch>, rows: &Rows, ids: Vec<TokenId>) -> Vec<Token> {
+    let writes = batch.map_or(&[][..], |batch| &batch.tokens);
+    let written: BTreeMap<TokenId, &Token> = writes
+        .iter()
+        .filter_map(|write| match write {
+            TokenWrite::Update { token, .. } => Some((token.id, token)),
+            TokenWrite::Insert(_) | TokenWrite::Delete { .. } => None,
         })
-    });
-    written.or_else(|| rows.tokens.get(&id).cloned())
+        .collect();
+    ids.into_iter()
+        .filter_map(|id| written.get(&id).copied().or_else(|| rows.tokens.get(&id)))
+        .cloned()
+        .collect()
 }

@@ -159,6 +159,11 @@ pub(crate) async fn a_claim_moves_only_from_the_stated_holder(house: &dyn House)
     assert!(attempt(release(value)).await);
     assert!(attempt(claim(here.clone(), third, None)).await);
     assert_eq!(world.holder(&here).await, Some(third));
+    // Several who may have held a place may let go of it at once.
+    let mut batch = world.batch();
+    batch.locators = [token, third, value].map(release).into();
+    assert!(world.write(batch).await.unwrap());
+    assert_eq!(world.holder(&here).await, None);
 }
 
 pub(crate) async fn a_batch_that_breaks_its_own_rules_is_refused(house: &dyn House) {
@@ -172,7 +177,7 @@ pub(crate) async fn a_batch_that_breaks_its_own_rules_is_refused(house: &dyn Hou
     let holder = Holder::Token(token.id);
 
     let mut broken = Vec::new();
-    for number in 0..10 {
+    for number in 0..11 {
         let mut batch = world.batch();
         let (events, values) = (&mut batch.event, &mut batch.values);
         match number {
@@ -209,6 +214,14 @@ pub(crate) async fn a_batch_that_breaks_its_own_rules_is_refused(house: &dyn Hou
                 let id = record.id;
                 batch.records.push(RecordWrite::Insert(record));
                 batch.records.push(RecordWrite::Delete { id, from: 1 });
+            }
+            9 => {
+                let here = place("alias", b"twice");
+                batch.locators.push(claim(here.clone(), holder, None));
+                batch.locators.push(LocatorWrite::Release {
+                    place: here,
+                    holder,
+                });
             }
             _ => {
                 let here = place("alias", b"twice");

@@ -91,6 +91,12 @@ impl Checkpoints {
         }
     }
 
+    /// Called after a group was lost: where the log has no room to grow, it may still have room at its beginning.
+    pub(super) fn relieve(&mut self, writer: &Connection) {
+        let pages = self.log.load(Ordering::Relaxed);
+        self.restart(writer, pages);
+    }
+
     fn restart(&mut self, writer: &Connection, pages: u64) {
         let restarted = writer
             .busy_timeout(RESTART_WAIT)

@@ -8,6 +8,7 @@ mod events;
 mod locators;
 mod open;
 mod query;
+mod queue;
 mod readers;
 mod records;
 mod rows;
@@ -22,7 +23,6 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::clock::Timestamp;
@@ -33,11 +33,11 @@ use engine::record::{Record, RecordId};
 use engine::store::{Decide, MarkPage, Query, Rows, Store, StoreError, Usage};
 use engine::token::{Token, TokenId};
 use engine::value::ValueId;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
+use queue::Queue;
 use readers::Readers;
-use rows::unavailable;
 use writer::{Job, Reply, Work};
 
 pub(crate) use open::open;
@@ -45,11 +45,10 @@ pub(crate) use open::open;
 /// The embedded store.
 pub(crate) struct Sqlite {
     path: PathBuf,
-    queue: mpsc::Sender<Job>,
+    queue: Queue<Job>,
     /// Says nothing until the writer has ended, and then that it has.
     ended: watch::Receiver<()>,
     readers: Readers,
-    wait: Duration,
 }
 
 impl fmt::Debug for Sqlite {
@@ -64,12 +63,8 @@ impl Sqlite {
     /// Puts a job into the queue, waiting for a place if it is full, and then waits for the answer for as long as it
     /// takes: what is in the queue will be done.
     async fn ask(&self, job: impl FnOnce(Reply) -> Job + Send) -> Result<bool, StoreError> {
-        let place = tokio::time::timeout(self.wait, self.queue.reserve())
-            .await
-            .map_err(|_| unavailable("too many writes are waiting"))?
-            .map_err(|_| unavailable("the store is closed"))?;
         let (reply, answer) = oneshot::channel();
-        place.send(job(reply));
+        self.queue.put(job(reply)).await?;
         answer.await.unwrap_or_else(|_| {
             Err(StoreError::Unavailable {
                 message: "the writer ended without an answer".to_owned(),
@@ -202,7 +197,7 @@ impl Store for Sqlite {
         // Readers first, so that the writer's connection is the last and moves the log into the file.
         self.readers.close().await;
         // An error means that another call has closed it already; either way the end is to be waited for.
-        let _ = self.queue.send(Job::Close).await;
+        let _ = self.queue.put_patiently(Job::Close).await;
         let _ = self.ended.clone().changed().await;
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Sqlite;
 use super::checkpoints::{Checkpoints, Sizes};
+use super::queue::Queue;
 use super::readers::Readers;
 use super::writer::Writer;
 use crate::{OpenError, Options};
@@ -97,7 +98,9 @@ fn open_blocking(path: &Path, options: &Options) -> Result<Sqlite, OpenError> {
     let checkpoints =
         Checkpoints::start(&mut writer, own, sizes, BUSY_TIMEOUT).map_err(from_system)?;
 
-    let (queue, jobs) = mpsc::channel(options.queue.max(1));
+    let places = options.queue.max(1);
+    let readers = Readers::start(readers, places, options.wait).map_err(from_system)?;
+    let (queue, jobs) = mpsc::channel(places);
     let (over, ended) = watch::channel(());
     let writer = Writer {
         connection: writer,
@@ -113,10 +116,9 @@ fn open_blocking(path: &Path, options: &Options) -> Result<Sqlite, OpenError> {
         .map_err(from_system)?;
     Ok(Sqlite {
         path: path.to_owned(),
-        queue,
+        queue: Queue::new(queue, options.wait),
         ended,
-        readers: Readers::new(readers, options.wait),
-        wait: options.wait,
+        readers,
     })
 }
 

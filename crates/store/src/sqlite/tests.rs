@@ -7,6 +7,7 @@
 mod disk;
 mod groups;
 mod opening;
+mod refusals;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

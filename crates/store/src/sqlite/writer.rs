@@ -8,6 +8,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use engine::batch::{Batch, LocatorWrite, MarkWrite, RecordWrite, TokenWrite, ValueWrite};
+use engine::locator::Place;
 use engine::realm::RealmId;
 use engine::store::{Decide, Query, StoreError, Usage};
 use engine::token::TokenId;
@@ -97,7 +98,11 @@ impl Writer {
                         });
                     }
                     next = after;
-                    self.checkpoints.after_group(&self.connection);
+                    if outcome.is_ok() {
+                        self.checkpoints.after_group(&self.connection);
+                    } else {
+                        self.checkpoints.relieve(&self.connection);
+                    }
                 }
                 Job::Ready(reply) => {
                     let _ = reply.send(self.probe().map(|()| false));
@@ -247,13 +252,13 @@ impl Writer {
         }
     }
 
-    /// Writes a row as it is. Normally that is taken back; after a lost group it is committed, as proof that commits
-    /// succeed again.
+    /// Writes to a row that nobody reads. Normally that is taken back; after a lost group it is committed, as proof that
+    /// commits succeed again. (Writing what is there already would prove nothing: SQLite leaves such a page alone.)
     fn probe(&mut self) -> Result<(), StoreError> {
         self.execute("BEGIN IMMEDIATE").map_err(failed)?;
         let end = if self.ailing { "COMMIT" } else { "ROLLBACK" };
         let probed = self
-            .execute("UPDATE schema SET minimum_program = minimum_program WHERE one = 1")
+            .execute("UPDATE schema SET probe = 1 - probe WHERE one = 1")
             .and_then(|()| self.execute(end));
         match probed {
             Ok(()) => {
@@ -324,9 +329,20 @@ fn check(batch: &Batch, realm: RealmId) -> Result<(), StoreError> {
         RecordWrite::Insert(record) | RecordWrite::Update { record, .. } => record.id,
         RecordWrite::Delete { id, .. } => *id,
     }));
-    let places = once(batch.locators.iter().map(|write| match write {
-        LocatorWrite::Claim { place, .. } | LocatorWrite::Release { place, .. } => place,
-    }));
+    let mut claimed: Vec<&Place> = Vec::new();
+    let mut released: Vec<&Place> = Vec::new();
+    for write in &batch.locators {
+        match write {
+            LocatorWrite::Claim { place, .. } => claimed.push(place),
+            LocatorWrite::Release { place, .. } => released.push(place),
+        }
+    }
+    claimed.sort_unstable();
+    // Releases are idempotent, and several former holders may let go of one place; but a claim stands alone.
+    let places = claimed.windows(2).all(|pair| pair[0] != pair[1])
+        && released
+            .iter()
+            .all(|place| claimed.binary_search(place).is_err());
     if tokens && values && records && places {
         Ok(())
     } else {

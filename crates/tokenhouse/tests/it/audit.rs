@@ -245,6 +245,7 @@ async fn perform(rig: &Rig, container: engine::record::RecordId, model: &mut Mod
             };
             done.unwrap();
             model.contents.insert(external_id.clone(), content.to_owned());
+            model.tokens.get_mut(&id).unwrap().version += 1;
             if token.shared {
                 model.index.retain(|_, holder| *holder != external_id);
                 model.index.insert(content.to_owned(), external_id);

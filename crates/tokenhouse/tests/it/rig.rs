@@ -69,6 +69,15 @@ impl Rig {
         Self { engine, ..self }
     }
 
+    /// How many rows a table of the store has, for what no verb shows: what is left behind.
+    pub fn rows(&self, table: &str, condition: &str) -> i64 {
+        let path = self.directory.path().join("store.db");
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let connection = rusqlite::Connection::open_with_flags(path, flags).unwrap();
+        let sql = format!("SELECT count(*) FROM {table} WHERE {condition}");
+        connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+    }
+
     /// The instant `secs` from now.
     pub fn in_secs(&self, secs: i64) -> Timestamp {
         self.engine.now().checked_add_secs(secs).unwrap()

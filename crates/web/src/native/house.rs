@@ -14,7 +14,7 @@ use engine::Engine;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use utoipa::ToSchema;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::{Info, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -110,11 +110,10 @@ fn documents_of(house: &House, pages: &OpenApi) -> BTreeMap<String, String> {
     spoken
         .chain([("native".to_owned(), native)])
         .map(|(name, mut document)| {
-            if document.info.title.is_empty() {
-                document.info.title = format!("Tokenhouse: {name}");
-            }
-            if document.info.version.is_empty() {
-                env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
+            // The default names the library that collects the routes.
+            if document.info.title.is_empty() || document.info.title == "utoipa-axum" {
+                let title = format!("Tokenhouse: {name}");
+                document.info = Info::new(title, env!("CARGO_PKG_VERSION").to_owned());
             }
             let text = document
                 .to_json()

@@ -9,9 +9,11 @@
 CREATE TABLE schema (
     one             INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
     -- Programs that know only smaller migration numbers must not open this store.
-    minimum_program INTEGER NOT NULL
+    minimum_program INTEGER NOT NULL,
+    -- Written to find out whether writing succeeds; means nothing.
+    probe           INTEGER NOT NULL
 ) STRICT;
-INSERT INTO schema (one, minimum_program) VALUES (1, 1);
+INSERT INTO schema (one, minimum_program, probe) VALUES (1, 1, 0);
 
 -- Small rows that are updated often, so no secondary index: whatever finds a token is a locator or a mark.
 CREATE TABLE token (

@@ -15,11 +15,11 @@ use serde::{Serialize, Serializer};
 
 /// An instant as the product knows it: whole milliseconds, UTC, between the years 1 and 9999.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WireInstant(i64);
+pub(super) struct WireInstant(i64);
 
 /// Why a text is no instant. Neither carries the text: the caller has it and decides how to show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotAnInstant {
+pub(super) enum NotAnInstant {
     /// Outside the grammar.
     Grammar,
     /// Inside the grammar, but it names no instant that can be kept: a leap second, an offset of hours alone or out of
@@ -32,29 +32,30 @@ const EPOCH: DateTime = civil::date(1970, 1, 1).at(0, 0, 0, 0);
 
 impl WireInstant {
     /// `0001-01-01T00:00:00.000Z`.
-    pub const MIN: Self = Self(-62_135_596_800_000);
+    pub(super) const MIN: Self = Self(-62_135_596_800_000);
     /// `9999-12-31T23:59:59.999Z`.
-    pub const MAX: Self = Self(253_402_300_799_999);
+    pub(super) const MAX: Self = Self(253_402_300_799_999);
 
     /// From milliseconds since the Unix epoch; `None` outside the years 1 to 9999.
-    pub fn from_millis(millis: i64) -> Option<Self> {
+    pub(super) fn from_millis(millis: i64) -> Option<Self> {
         (Self::MIN.0..=Self::MAX.0)
             .contains(&millis)
             .then_some(Self(millis))
     }
 
     /// From microseconds since the Unix epoch, cut toward the past; `None` outside the years 1 to 9999.
-    pub fn from_micros(micros: i64) -> Option<Self> {
+    pub(super) fn from_micros(micros: i64) -> Option<Self> {
         Self::from_millis(micros.div_euclid(1000))
     }
 
     /// Milliseconds since the Unix epoch.
-    pub const fn as_millis(self) -> i64 {
+    #[cfg(test)]
+    pub(super) const fn as_millis(self) -> i64 {
         self.0
     }
 
     /// Microseconds since the Unix epoch; the last three digits are zero.
-    pub const fn as_micros(self) -> i64 {
+    pub(super) const fn as_micros(self) -> i64 {
         // The years 1 to 9999 in microseconds use 58 of 63 bits.
         self.0 * 1000
     }
@@ -96,7 +97,7 @@ impl Serialize for WireInstant {
 ///
 /// # Errors
 /// [`NotAnInstant::Grammar`] or [`NotAnInstant::Value`]; see there.
-pub fn parse(text: &str) -> Result<WireInstant, NotAnInstant> {
+pub(super) fn parse(text: &str) -> Result<WireInstant, NotAnInstant> {
     let mut parts = text.split(is_separator);
     let (Some(date), Some(time), None) = (parts.next(), parts.next(), parts.next()) else {
         return Err(NotAnInstant::Grammar);

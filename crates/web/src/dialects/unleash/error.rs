@@ -7,6 +7,9 @@
 
 use std::fmt;
 
+use engine::Error;
+use engine::error::{Conflict, Forbidden, Missing};
+use engine::permission::Action;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -14,7 +17,7 @@ use super::wire::TokenType;
 
 /// One entry of `details`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Detail {
+pub(super) struct Detail {
     message: String,
     path: Option<String>,
     /// The product writes `path` before `message` for absent properties, and after it for all others.
@@ -23,7 +26,7 @@ pub struct Detail {
 
 impl Detail {
     /// A rule of a handler, which names its property in the text and has no `path`.
-    pub fn of_handler(message: impl Into<String>) -> Self {
+    pub(super) fn of_handler(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
             path: None,
@@ -32,7 +35,7 @@ impl Detail {
     }
 
     /// A schema's rule: `message`, then `path`.
-    pub fn of_schema(message: impl Into<String>, path: impl Into<String>) -> Self {
+    pub(super) fn of_schema(message: impl Into<String>, path: impl Into<String>) -> Self {
         Self {
             message: message.into(),
             path: Some(path.into()),
@@ -41,7 +44,7 @@ impl Detail {
     }
 
     /// A property that is not there: `path`, then `message`.
-    pub fn missing(path: impl Into<String>) -> Self {
+    pub(super) fn missing(path: impl Into<String>) -> Self {
         let path = path.into();
         Self {
             message: format!(
@@ -53,12 +56,14 @@ impl Detail {
     }
 
     /// The text.
-    pub fn message(&self) -> &str {
+    #[cfg(test)]
+    pub(super) fn message(&self) -> &str {
         &self.message
     }
 
     /// The property, as in `/body/expiresAt`.
-    pub fn path(&self) -> Option<&str> {
+    #[cfg(test)]
+    pub(super) fn path(&self) -> Option<&str> {
         self.path.as_deref()
     }
 
@@ -81,7 +86,7 @@ impl fmt::Debug for Detail {
 
 /// A refusal: the status and what is sent with it.
 #[derive(Clone, PartialEq)]
-pub struct WireError {
+pub(super) struct WireError {
     /// The HTTP status.
     pub status: u16,
     /// The body: `null` stands for zero bytes, a string for plain text, anything else is sent as JSON.
@@ -90,7 +95,7 @@ pub struct WireError {
 
 impl WireError {
     /// The bytes to send.
-    pub fn body_bytes(&self) -> Vec<u8> {
+    pub(super) fn body_bytes(&self) -> Vec<u8> {
         match &self.body {
             Value::Null => Vec::new(),
             Value::String(text) => text.clone().into_bytes(),
@@ -99,7 +104,7 @@ impl WireError {
     }
 
     /// The `Content-Type` of [`Self::body_bytes`]; none for an empty body. The product sends its plain texts as HTML.
-    pub fn content_type(&self) -> Option<&'static str> {
+    pub(super) fn content_type(&self) -> Option<&'static str> {
         match self.body {
             Value::Null => None,
             Value::String(_) => Some("text/html; charset=utf-8"),
@@ -108,8 +113,127 @@ impl WireError {
     }
 
     /// The `id` in the body, under which the operator finds the cause.
-    pub fn id(&self) -> Option<&str> {
+    pub(super) fn id(&self) -> Option<&str> {
         self.body.get("id").and_then(Value::as_str)
+    }
+}
+
+impl WireError {
+    /// A word for what went wrong, for the record of refusals: the name in the body, or one by the status where the body
+    /// has none. Never a text that repeats what was sent.
+    pub(super) fn code(&self) -> &str {
+        let name = self.body.get("name").and_then(Value::as_str);
+        name.unwrap_or(match self.status {
+            400 => "MalformedBody",
+            401 => "ApiTokenRequired",
+            403 => "WrongTokenType",
+            413 => "TooLarge",
+            415 => "UnsupportedBody",
+            429 => "TooManyRequests",
+            _ => "Refused",
+        })
+    }
+}
+
+/// What the engine refuses, in this product's words. The id goes where the wire has one.
+///
+/// Every case is here, so that a new one stops the build; some cannot come from this dialect's calls.
+impl From<(Error, Uuid)> for WireError {
+    fn from((error, id): (Error, Uuid)) -> Self {
+        match error {
+            Error::Unauthenticated(_) => unauthorized(id),
+            Error::Forbidden(Forbidden::Action {
+                action,
+                class: None,
+            }) => permission(id, route_permissions(action)),
+            Error::Forbidden(Forbidden::Action {
+                action: Action::Issue,
+                class: Some(class),
+            }) => operation_denied_on_create(&type_permission(Action::Issue, &class)),
+            Error::Forbidden(Forbidden::Action {
+                action,
+                class: Some(class),
+            }) => operation_denied_on_target(&type_permission(action, &class)),
+            Error::Forbidden(Forbidden::Tenant) => {
+                forbidden("This token belongs to somebody else.")
+            }
+            Error::Forbidden(Forbidden::Itself) => {
+                operation_denied("A token cannot widen what it may do, or for how long.")
+            }
+            Error::Forbidden(Forbidden::Address) => {
+                forbidden("This token cannot be used from your address.")
+            }
+            Error::NotFound(Missing::Token) => not_found("No token found"),
+            Error::NotFound(Missing::Record { kind }) => not_found(&format!("No {kind} found")),
+            Error::Invalid { field, message } => {
+                bad_data(&format!("\"{}\": {message}", wire_name(field)), None)
+            }
+            Error::Conflict(Conflict::Version { current }) => {
+                conflict(&format!("The token has changed: its version is {current}."))
+            }
+            Error::Conflict(Conflict::Taken { space }) => {
+                name_exists(&format!("This {space} is taken."))
+            }
+            // Nothing was changed, and the next try may well succeed.
+            Error::Conflict(Conflict::Busy) | Error::Unavailable => unavailable(id),
+            Error::Gone => not_found("It is gone."),
+            Error::TooMany { what, max } => bad_data(
+                &format!("Too many {}: at most {max}.", wire_name(what)),
+                None,
+            ),
+            Error::Internal => internal(id),
+        }
+    }
+}
+
+/// The engine's names of inputs in this product's words: clients look for these in the text of a 400.
+fn wire_name(name: &'static str) -> &'static str {
+    match name {
+        "name" => "tokenName",
+        "expires_at" => "expiresAt",
+        "permissions" => "projects",
+        other => other,
+    }
+}
+
+/// The permissions of which a caller needs one to be let to a route, in the product's order.
+pub(super) fn route_permissions(action: Action) -> &'static [&'static str] {
+    match action {
+        Action::Issue => &[
+            "ADMIN",
+            "CREATE_CLIENT_API_TOKEN",
+            "CREATE_FRONTEND_API_TOKEN",
+        ],
+        Action::Read | Action::Reveal => {
+            &["ADMIN", "READ_CLIENT_API_TOKEN", "READ_FRONTEND_API_TOKEN"]
+        }
+        Action::Update | Action::UpdateData | Action::Revoke => &[
+            "ADMIN",
+            "UPDATE_CLIENT_API_TOKEN",
+            "UPDATE_FRONTEND_API_TOKEN",
+        ],
+        Action::Delete => &[
+            "ADMIN",
+            "DELETE_CLIENT_API_TOKEN",
+            "DELETE_FRONTEND_API_TOKEN",
+        ],
+        Action::ReadRecord | Action::WriteRecord | Action::DeleteRecord => &["ADMIN"],
+    }
+}
+
+/// The permission that a token of this type asks for.
+fn type_permission(action: Action, class: &str) -> String {
+    let verb = match action {
+        Action::Issue => "CREATE",
+        Action::Read | Action::Reveal => "READ",
+        Action::Update | Action::UpdateData | Action::Revoke => "UPDATE",
+        Action::Delete => "DELETE",
+        Action::ReadRecord | Action::WriteRecord | Action::DeleteRecord => return "ADMIN".into(),
+    };
+    match TokenType::from_word(class) {
+        Some(TokenType::Client | TokenType::Backend) => format!("{verb}_CLIENT_API_TOKEN"),
+        Some(TokenType::Frontend) => format!("{verb}_FRONTEND_API_TOKEN"),
+        Some(TokenType::Admin) | None => "ADMIN".to_owned(),
     }
 }
 
@@ -165,7 +289,7 @@ fn with(
 }
 
 /// 401 of the admin API: no credentials at all. Says where to log in.
-pub fn authentication_required(id: Uuid) -> WireError {
+pub(super) fn authentication_required(id: Uuid) -> WireError {
     with(
         plain(
             401,
@@ -182,7 +306,7 @@ pub fn authentication_required(id: Uuid) -> WireError {
 }
 
 /// 401 of the admin API: credentials that nobody has.
-pub fn unauthorized(id: Uuid) -> WireError {
+pub(super) fn unauthorized(id: Uuid) -> WireError {
     plain(
         401,
         Some(id),
@@ -191,18 +315,8 @@ pub fn unauthorized(id: Uuid) -> WireError {
     )
 }
 
-/// 401: a login with a wrong name or password.
-pub fn password_mismatch() -> WireError {
-    plain(
-        401,
-        None,
-        "PasswordMismatch",
-        "The combination of password and username you provided is invalid. If you have forgotten your password, visit /forgotten-password or get in touch with your instance administrator.",
-    )
-}
-
 /// 403: the caller has none of the permissions that the route asks for.
-pub fn permission(id: Uuid, permissions: &[&str]) -> WireError {
+pub(super) fn permission(id: Uuid, permissions: &[&str]) -> WireError {
     let needed = match permissions {
         [one] => format!("you need the \"{one}\" permission"),
         several => format!(
@@ -220,26 +334,26 @@ pub fn permission(id: Uuid, permissions: &[&str]) -> WireError {
 }
 
 /// 403 of update and delete: the target's type needs a permission that the caller lacks.
-pub fn operation_denied_on_target(permission: &str) -> WireError {
+pub(super) fn operation_denied_on_target(permission: &str) -> WireError {
     operation_denied(&format!(
         "You do not have the required access [{permission}] to perform this operation"
     ))
 }
 
 /// 403 of create: the wanted type needs a permission that the caller lacks. Worded otherwise than for a target.
-pub fn operation_denied_on_create(permission: &str) -> WireError {
+pub(super) fn operation_denied_on_create(permission: &str) -> WireError {
     operation_denied(&format!(
         "You don't have the necessary access [{permission}] to perform this operation"
     ))
 }
 
 /// 403: a rule of a handler forbids it.
-pub fn operation_denied(message: &str) -> WireError {
+pub(super) fn operation_denied(message: &str) -> WireError {
     plain(403, None, "OperationDeniedError", message)
 }
 
 /// 403: the kind of caller may not do this at all.
-pub fn forbidden(message: &str) -> WireError {
+pub(super) fn forbidden(message: &str) -> WireError {
     plain(403, None, "ForbiddenError", message)
 }
 
@@ -247,7 +361,7 @@ const BAD_DATA: &str =
     "Request validation failed: your request body or params contain invalid data";
 
 /// 400 with a list of findings: with an id if the schema found them, without if a handler did.
-pub fn invalid_data(details: &[Detail], id: Option<Uuid>) -> WireError {
+pub(super) fn invalid_data(details: &[Detail], id: Option<Uuid>) -> WireError {
     named(
         400,
         id,
@@ -258,7 +372,7 @@ pub fn invalid_data(details: &[Detail], id: Option<Uuid>) -> WireError {
 }
 
 /// 400 for one plain reason.
-pub fn bad_data(reason: &str, id: Option<Uuid>) -> WireError {
+pub(super) fn bad_data(reason: &str, id: Option<Uuid>) -> WireError {
     named(
         400,
         id,
@@ -269,7 +383,7 @@ pub fn bad_data(reason: &str, id: Option<Uuid>) -> WireError {
 }
 
 /// 400: a new token for every environment at once. Only admin tokens are that.
-pub fn environment_wildcard(kind: TokenType) -> WireError {
+pub(super) fn environment_wildcard(kind: TokenType) -> WireError {
     let kind = match kind {
         TokenType::Frontend => "Frontend",
         TokenType::Client | TokenType::Backend | TokenType::Admin => "Client",
@@ -281,23 +395,23 @@ pub fn environment_wildcard(kind: TokenType) -> WireError {
 }
 
 /// 400: a new token for an environment that is not there.
-pub fn unknown_environment(name: &str) -> WireError {
+pub(super) fn unknown_environment(name: &str) -> WireError {
     bad_data(&format!("Environment={name} does not exist"), None)
 }
 
 /// 400: a new token for a project that is not there. An empty name is called `invalid`, as the product does.
-pub fn unknown_project(name: &str) -> WireError {
+pub(super) fn unknown_project(name: &str) -> WireError {
     let name = if name.is_empty() { "invalid" } else { name };
     bad_data(&format!("Project={name} does not exist"), None)
 }
 
 /// 400: a parameter in the path whose percent escapes cannot be decoded, as it was sent.
-pub fn undecodable_parameter(raw: &str) -> WireError {
+pub(super) fn undecodable_parameter(raw: &str) -> WireError {
     bad_data(&format!("Failed to decode param '{raw}'"), None)
 }
 
 /// 400: one more `resource` (as in `api token`) would exceed the limit.
-pub fn exceeds_limit(resource: &str, limit: usize) -> WireError {
+pub(super) fn exceeds_limit(resource: &str, limit: usize) -> WireError {
     plain(
         400,
         None,
@@ -309,7 +423,7 @@ pub fn exceeds_limit(resource: &str, limit: usize) -> WireError {
 }
 
 /// 404: no such path, answered as the caller wrote it (escapes kept, query dropped).
-pub fn path_not_found(id: Uuid, path: &str) -> WireError {
+pub(super) fn path_not_found(id: Uuid, path: &str) -> WireError {
     plain(
         404,
         Some(id),
@@ -319,12 +433,12 @@ pub fn path_not_found(id: Uuid, path: &str) -> WireError {
 }
 
 /// 404 of a handler, as in `No project found`.
-pub fn not_found(message: &str) -> WireError {
+pub(super) fn not_found(message: &str) -> WireError {
     plain(404, None, "NotFoundError", message)
 }
 
 /// 405: backend routes under the frontend API.
-pub fn frontend_not_implemented(id: Uuid) -> WireError {
+pub(super) fn frontend_not_implemented(id: Uuid) -> WireError {
     plain(
         405,
         Some(id),
@@ -334,12 +448,27 @@ pub fn frontend_not_implemented(id: Uuid) -> WireError {
 }
 
 /// 409: the name is taken.
-pub fn name_exists(message: &str) -> WireError {
+pub(super) fn name_exists(message: &str) -> WireError {
     plain(409, None, "NameExistsError", message)
 }
 
+/// 409: it has changed since the caller looked. The product has no such case; ours has its shape.
+pub(super) fn conflict(message: &str) -> WireError {
+    plain(409, None, "ConflictError", message)
+}
+
+/// 503: the store does not answer. Nothing was done, or it cannot be told; the answer says when to try again.
+pub(super) fn unavailable(id: Uuid) -> WireError {
+    plain(
+        503,
+        Some(id),
+        "ServiceUnavailable",
+        "The server cannot reach its store at the moment. Try again.",
+    )
+}
+
 /// 415: not JSON. `header` is the `Content-Type` as sent.
-pub fn content_type(id: Uuid, header: Option<&str>) -> WireError {
+pub(super) fn content_type(id: Uuid, header: Option<&str>) -> WireError {
     let provided = match header {
         None | Some("") => "you didn't provide one",
         Some(header) => header,
@@ -354,13 +483,8 @@ pub fn content_type(id: Uuid, header: Option<&str>) -> WireError {
     )
 }
 
-/// 429 of a handler.
-pub fn rate_limit(message: &str) -> WireError {
-    plain(429, None, "RateLimitError", message)
-}
-
 /// 500: our fault. The text is fixed, so that nothing of the cause leaves the house; the log has it under the same id.
-pub fn internal(id: Uuid) -> WireError {
+pub(super) fn internal(id: Uuid) -> WireError {
     plain(
         500,
         Some(id),
@@ -379,25 +503,36 @@ fn bare(status: u16, message: &str) -> WireError {
 }
 
 /// 400 of the body parser. `message` is the parser's and repeats nothing of the body.
-pub fn malformed_json(message: &str) -> WireError {
+pub(super) fn malformed_json(message: &str) -> WireError {
     bare(400, message)
 }
 
 /// 413: the body exceeds [`super::schema::BODY_BYTES_MAX`].
-pub fn too_large() -> WireError {
+pub(super) fn too_large() -> WireError {
     bare(413, "request entity too large")
 }
 
 /// 415 of the body parser: JSON in a character set other than UTF-8.
-pub fn unsupported_charset(charset: &str) -> WireError {
+pub(super) fn unsupported_charset(charset: &str) -> WireError {
     bare(
         415,
         &format!("unsupported charset \"{}\"", charset.to_uppercase()),
     )
 }
 
+/// 415 of the body parser: a compressed body.
+pub(super) fn unsupported_encoding(encoding: &str) -> WireError {
+    bare(
+        415,
+        &format!(
+            "unsupported content encoding \"{}\"",
+            encoding.to_lowercase()
+        ),
+    )
+}
+
 /// 401 of the client and frontend APIs, whatever is wrong with the token.
-pub fn api_token_required() -> WireError {
+pub(super) fn api_token_required() -> WireError {
     bare(
         401,
         "This endpoint requires an API token. Please add an authorization header to your request with a valid token",
@@ -405,22 +540,17 @@ pub fn api_token_required() -> WireError {
 }
 
 /// 403 anywhere: a good token of a type that this endpoint is not for.
-pub fn wrong_token_type() -> WireError {
+pub(super) fn wrong_token_type() -> WireError {
     bare(
         403,
         "invalid token: expected a different token type for this endpoint",
     )
 }
 
-/// 503 of changes while the instance is under maintenance.
-pub fn maintenance() -> WireError {
-    bare(503, "Unleash is currently in maintenance mode.")
-}
-
 // ---- shape E, and the one plain text ----
 
 /// No body at all: project deletes (400, 404) and failed metrics (400).
-pub fn empty(status: u16) -> WireError {
+pub(super) fn empty(status: u16) -> WireError {
     WireError {
         status,
         body: Value::Null,
@@ -428,7 +558,7 @@ pub fn empty(status: u16) -> WireError {
 }
 
 /// 429 of the limits per minute: a text, not JSON. The `RateLimit-…` and `Retry-After` headers go with it.
-pub fn too_many_requests() -> WireError {
+pub(super) fn too_many_requests() -> WireError {
     WireError {
         status: 429,
         body: json!("Too many requests, please try again later."),
@@ -460,8 +590,6 @@ mod tests {
             text(&unauthorized(id("ad7e0639-8ffa-46b2-ba63-e025600e28d0"))),
             r#"{"id":"ad7e0639-8ffa-46b2-ba63-e025600e28d0","name":"UnauthorizedError","message":"You must log in to use Unleash.","details":[{"message":"You must log in to use Unleash."}]}"#
         );
-        assert_eq!(password_mismatch().status, 401);
-        assert_eq!(password_mismatch().id(), None);
         assert_eq!(
             text(&api_token_required()),
             r#"{"message":"This endpoint requires an API token. Please add an authorization header to your request with a valid token"}"#
@@ -576,7 +704,6 @@ mod tests {
             text(&malformed_json("Unexpected end of JSON input")),
             r#"{"message":"Unexpected end of JSON input"}"#
         );
-        assert_eq!(maintenance().status, 503);
         assert_eq!(
             frontend_not_implemented(Uuid::nil()).content_type(),
             Some("application/json; charset=utf-8")
@@ -602,7 +729,6 @@ mod tests {
         for (error, status, name) in [
             (operation_denied("x"), 403, "OperationDeniedError"),
             (name_exists("x"), 409, "NameExistsError"),
-            (rate_limit("x"), 429, "RateLimitError"),
             (internal(Uuid::nil()), 500, "UnknownError"),
         ] {
             assert_eq!(
@@ -610,6 +736,85 @@ mod tests {
                 (status, name)
             );
         }
+    }
+
+    #[test]
+    fn the_engines_refusals_by_type_name_the_permission() {
+        let denied = |action, class: Option<&str>| {
+            let error = Error::Forbidden(Forbidden::Action {
+                action,
+                class: class.map(str::to_owned),
+            });
+            WireError::from((error, Uuid::nil()))
+        };
+        for (action, class, text) in [
+            (
+                Action::Issue,
+                "frontend",
+                "You don't have the necessary access [CREATE_FRONTEND_API_TOKEN] to perform this operation",
+            ),
+            (
+                Action::Update,
+                "backend",
+                "You do not have the required access [UPDATE_CLIENT_API_TOKEN] to perform this operation",
+            ),
+            (
+                Action::Delete,
+                "client",
+                "You do not have the required access [DELETE_CLIENT_API_TOKEN] to perform this operation",
+            ),
+            (
+                Action::Update,
+                "admin",
+                "You do not have the required access [ADMIN] to perform this operation",
+            ),
+        ] {
+            let error = denied(action, Some(class));
+            assert_eq!(
+                (error.status, error.body["message"].as_str().unwrap()),
+                (403, text)
+            );
+        }
+        let route = denied(Action::Update, None);
+        assert_eq!(
+            route.body["permissions"],
+            json!([
+                "ADMIN",
+                "UPDATE_CLIENT_API_TOKEN",
+                "UPDATE_FRONTEND_API_TOKEN"
+            ])
+        );
+    }
+
+    #[test]
+    fn the_engines_other_refusals_have_a_shape_of_this_product() {
+        let named = |error: Error| {
+            let error = WireError::from((error, Uuid::nil()));
+            let name = error.body["name"].as_str().unwrap().to_owned();
+            (error.status, name, error.id().is_some())
+        };
+        assert_eq!(
+            named(Error::Unavailable),
+            (503, "ServiceUnavailable".into(), true)
+        );
+        assert_eq!(
+            named(Error::Conflict(Conflict::Busy)),
+            (503, "ServiceUnavailable".into(), true)
+        );
+        assert_eq!(named(Error::Internal), (500, "UnknownError".into(), true));
+        assert_eq!(
+            named(Error::NotFound(Missing::Token)),
+            (404, "NotFoundError".into(), false)
+        );
+        assert_eq!(
+            named(Error::Conflict(Conflict::Version { current: 3 })),
+            (409, "ConflictError".into(), false)
+        );
+        let name = WireError::from((Error::invalid("name", "too long"), Uuid::nil()));
+        assert_eq!(
+            name.body["details"],
+            json!([{"message": "\"tokenName\": too long"}])
+        );
     }
 
     #[test]

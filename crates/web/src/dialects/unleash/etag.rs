@@ -13,26 +13,103 @@ use super::wire::FeatureQuery;
 const DIGEST_CHARS: usize = 27;
 
 /// The tag of a body: `W/"<length in bytes, hex>-<base64 of its SHA-1 without padding>"`.
-pub fn weak(body: &[u8]) -> String {
+pub(super) fn weak(body: &[u8]) -> String {
     let digest = STANDARD.encode(Sha1::digest(body));
     format!("W/\"{:x}-{}\"", body.len(), &digest[..DIGEST_CHARS])
 }
 
-/// Eight hex digits that stand for the query of a feature list.
+/// Eight hex digits (rarely nine) that stand for the query of a feature list: what `hash-sum`, a package of JavaScript,
+/// says of the object in which the product keeps that query.
 ///
-/// How the product computes its own is not on the wire; all that clients rely on is that it changes with the query.
-pub fn query_hash(query: &FeatureQuery<'_>) -> String {
-    let canonical = serde_json::to_vec(query)
-        .expect("a query has only strings and booleans, which all serialize");
-    let digest = Sha1::digest(canonical);
-    format!(
-        "{:02x}{:02x}{:02x}{:02x}",
-        digest[0], digest[1], digest[2], digest[3]
-    )
+/// The object's members go in by name. Besides those of the query it has two that are there and undefined, as `project` is
+/// for a token of all projects.
+pub(super) fn query_hash(query: &FeatureQuery<'_>) -> String {
+    let inline = if query.inline_segment_constraints {
+        "true"
+    } else {
+        "false"
+    };
+    let mut sum = HashSum::default();
+    sum.begin("", "[object Object]", "object");
+    sum.scalar(
+        "environment",
+        "[object String]",
+        "string",
+        query.environment,
+    );
+    sum.scalar(
+        "inlineSegmentConstraints",
+        "[object Boolean]",
+        "boolean",
+        inline,
+    );
+    sum.undefined("namePrefix");
+    match query.project {
+        None => sum.undefined("project"),
+        Some(projects) => {
+            sum.begin("project", "[object Array]", "object");
+            let mut items: Vec<(String, &String)> = projects
+                .iter()
+                .enumerate()
+                .map(|(index, project)| (index.to_string(), project))
+                .collect();
+            // Indexes are names too, so that 10 comes before 2.
+            items.sort();
+            for (index, project) in &items {
+                sum.scalar(index, "[object String]", "string", project);
+            }
+            sum.fold(&projects.join(","));
+        }
+    }
+    sum.undefined("tag");
+    sum.fold("[object Object]");
+    format!("{:08x}", sum.0)
+}
+
+/// The state of a `hash-sum`: up to 33 bits, never negative between two texts.
+#[derive(Debug, Default)]
+struct HashSum(i64);
+
+impl HashSum {
+    /// 31 times the sum plus each UTF-16 unit, in 32 bits with a sign; a negative result is doubled and made positive.
+    fn fold(&mut self, text: &str) {
+        for unit in text.encode_utf16() {
+            let shifted = i64::from(low_word(self.0).wrapping_shl(5));
+            self.0 = i64::from(low_word(shifted - self.0 + i64::from(unit)));
+        }
+        if self.0 < 0 {
+            self.0 *= -2;
+        }
+    }
+
+    /// What comes before every value: its name, and what JavaScript says of its class and type.
+    fn begin(&mut self, name: &str, class: &str, kind: &str) {
+        for text in [name, class, kind] {
+            self.fold(text);
+        }
+    }
+
+    fn scalar(&mut self, name: &str, class: &str, kind: &str, text: &str) {
+        self.begin(name, class, kind);
+        self.fold(text);
+    }
+
+    fn undefined(&mut self, name: &str) {
+        self.scalar(name, "[object Undefined]", "undefined", "undefined");
+    }
+}
+
+/// The lower 32 bits with a sign, as JavaScript's operators on bits see a number.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "cutting off is what this does"
+)]
+const fn low_word(number: i64) -> i32 {
+    number as i32
 }
 
 /// The tag of a feature list: `"<query hash>:<revision>:v1"`, quotes included.
-pub fn strong(query_hash: &str, revision: u64) -> String {
+pub(super) fn strong(query_hash: &str, revision: u64) -> String {
     format!("\"{query_hash}:{revision}:v1\"")
 }
 
@@ -41,7 +118,11 @@ pub fn strong(query_hash: &str, revision: u64) -> String {
 /// Compared weakly, as RFC 9110 asks for this header (section 13.1.2). Several header lines are to be joined with a
 /// comma. `Cache-Control: no-cache` beats it wherever the product honours that, which the feature list does not: pass
 /// `None` there.
-pub fn is_fresh(if_none_match: Option<&str>, cache_control: Option<&str>, etag: &str) -> bool {
+pub(super) fn is_fresh(
+    if_none_match: Option<&str>,
+    cache_control: Option<&str>,
+    etag: &str,
+) -> bool {
     let Some(wanted) = if_none_match else {
         return false;
     };
@@ -163,34 +244,25 @@ mod tests {
     }
 
     #[test]
-    fn the_query_hash_is_stable_and_changes_with_every_part() {
-        let projects = vec!["default".to_owned()];
-        let query = FeatureQuery {
-            project: Some(&projects),
-            environment: "development",
-            inline_segment_constraints: true,
+    fn query_hashes_are_those_that_were_recorded() {
+        let of = |projects: Option<&[&str]>, environment, inline_segment_constraints| {
+            let projects: Option<Vec<String>> =
+                projects.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+            query_hash(&FeatureQuery {
+                project: projects.as_deref(),
+                environment,
+                inline_segment_constraints,
+            })
         };
-        let hash = query_hash(&query);
-        assert_eq!(
-            hash, "8594359f",
-            "a changed hash makes every client fetch again"
-        );
-        assert!(hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        for other in [
-            FeatureQuery {
-                project: None,
-                ..query
-            },
-            FeatureQuery {
-                environment: "production",
-                ..query
-            },
-            FeatureQuery {
-                inline_segment_constraints: false,
-                ..query
-            },
+        for (projects, environment, inline, hash) in [
+            (Some(&["default"][..]), "development", true, "6ef7ec5a"),
+            (Some(&["default"]), "development", false, "1fc12c72"),
+            (Some(&["default"]), "production", true, "9e6ab8a8"),
+            (Some(&["two", "default"]), "development", true, "226ce5e0"),
+            (None, "development", true, "76d8bb0e"),
+            (None, "development", false, "537b2ba0"),
         ] {
-            assert_ne!(query_hash(&other), hash);
+            assert_eq!(of(projects, environment, inline), hash);
         }
     }
 }

@@ -15,22 +15,19 @@ use std::fmt;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-pub use client::{
-    Bulk, BulkApplication, BulkMetric, Metrics, Registration, parse_bulk, parse_metrics,
-    parse_register,
-};
-pub use create::{CreateToken, EchoKey, parse_create};
+pub(super) use client::{parse_bulk, parse_metrics, parse_register};
+pub(super) use create::{CreateToken, EchoKey, parse_create};
 
 use super::date_time::{self, WireInstant};
 use super::error::{self, Detail, WireError};
 use walk::Place;
 
 /// Bytes of a request body: the product's own limit, 100 KiB.
-pub const BODY_BYTES_MAX: usize = 100 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = 100 * 1024;
 
 /// What a `Content-Type` header says about the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BodyKind {
+pub(super) enum BodyKind {
     /// JSON in UTF-8: parsed before anything else.
     Json,
     /// JSON in a character set (named here as sent) that is not read: refused before anything else.
@@ -40,7 +37,7 @@ pub enum BodyKind {
 }
 
 /// Reads a `Content-Type` header. Only `application/json` counts, with any parameters; not `application/problem+json`.
-pub fn body_kind(content_type: Option<&str>) -> BodyKind {
+pub(super) fn body_kind(content_type: Option<&str>) -> BodyKind {
     let mut parts = content_type.unwrap_or_default().split(';');
     let media_type = parts.next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
@@ -60,13 +57,13 @@ pub fn body_kind(content_type: Option<&str>) -> BodyKind {
 
 /// A body that is no JSON. The message says where it broke and repeats nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MalformedBody {
+pub(super) struct MalformedBody {
     message: String,
 }
 
 impl MalformedBody {
     /// The 400 of the body parser.
-    pub fn to_error(&self) -> WireError {
+    pub(super) fn to_error(&self) -> WireError {
         error::malformed_json(&self.message)
     }
 }
@@ -84,7 +81,7 @@ impl std::error::Error for MalformedBody {}
 ///
 /// # Errors
 /// [`MalformedBody`]; unlike the product also for bytes that are no UTF-8, lone surrogates and numbers beyond a double.
-pub fn parse_body(bytes: &[u8]) -> Result<Value, MalformedBody> {
+pub(super) fn parse_body(bytes: &[u8]) -> Result<Value, MalformedBody> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.is_empty() {
         return Ok(json!({}));
@@ -96,7 +93,7 @@ pub fn parse_body(bytes: &[u8]) -> Result<Value, MalformedBody> {
 
 /// Who refused a body, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SchemaFailure {
+pub(super) enum SchemaFailure {
     /// The schema, in middleware.
     Middleware(Vec<Detail>),
     /// The handler's rules.
@@ -107,7 +104,7 @@ pub enum SchemaFailure {
 
 impl SchemaFailure {
     /// The 400; `id` is used where the wire has one.
-    pub fn to_error(&self, id: Uuid) -> WireError {
+    pub(super) fn to_error(&self, id: Uuid) -> WireError {
         match self {
             Self::Middleware(details) => error::invalid_data(details, Some(id)),
             Self::Handler(details) => error::invalid_data(details, None),
@@ -128,7 +125,7 @@ impl From<Vec<Detail>> for SchemaFailure {
 /// # Errors
 /// The schema's finding, to be answered with an id. A text inside the grammar that names no instant (see
 /// [`date_time::NotAnInstant::Value`]) is answered as one outside: the product fails with 500 there.
-pub fn parse_update(body: &Value) -> Result<WireInstant, Vec<Detail>> {
+pub(super) fn parse_update(body: &Value) -> Result<WireInstant, Vec<Detail>> {
     let body = Place::body(body).object()?;
     body.require(&["expiresAt"])?;
     let place = body.expect("expiresAt");
@@ -139,13 +136,13 @@ pub fn parse_update(body: &Value) -> Result<WireInstant, Vec<Detail>> {
 /// The secrets in the body of `/edge/validate`, in the order of the request, repetitions included.
 ///
 /// Texts, not checked secrets: the empty ones and those of the wrong shape are simply unknown.
-pub struct TokenList {
+pub(super) struct TokenList {
     tokens: Vec<String>,
 }
 
 impl TokenList {
     /// The texts as they were sent.
-    pub fn into_tokens(self) -> Vec<String> {
+    pub(super) fn into_tokens(self) -> Vec<String> {
         self.tokens
     }
 }
@@ -160,7 +157,7 @@ impl fmt::Debug for TokenList {
 ///
 /// # Errors
 /// The schema's finding, to be answered with an id.
-pub fn parse_token_list(body: &Value) -> Result<TokenList, Vec<Detail>> {
+pub(super) fn parse_token_list(body: &Value) -> Result<TokenList, Vec<Detail>> {
     let body = Place::body(body).object()?;
     body.require(&["tokens"])?;
     let tokens = body.expect("tokens").strings()?;

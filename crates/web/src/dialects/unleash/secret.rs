@@ -13,10 +13,10 @@ use super::wire::TokenType;
 
 /// Bytes of a secret. Minted ones have 57 beside scope and environment, which the product keeps under 100 each; the
 /// rest is room for secrets that an operator chose.
-pub const SECRET_BYTES_MAX: usize = 1024;
+pub(super) const SECRET_BYTES_MAX: usize = 1024;
 
 /// Random bytes of a minted secret.
-pub const RANDOM_BYTES: usize = 28;
+pub(super) const RANDOM_BYTES: usize = 28;
 
 /// Characters of a selector: 16 bytes in base64url without padding.
 const SELECTOR_CHARS: usize = 22;
@@ -26,22 +26,22 @@ const SELECTOR_PREFIX: &str = ".v2_";
 
 /// A text that could be a secret: not empty, not too long, no control characters. Nothing is looked up before that.
 #[derive(Clone)]
-pub struct SecretText(String);
+pub(super) struct SecretText(String);
 
 impl SecretText {
     /// `None` if the text cannot be a secret.
-    pub fn new(text: &str) -> Option<Self> {
+    pub(super) fn new(text: &str) -> Option<Self> {
         let fits = !text.is_empty() && text.len() <= SECRET_BYTES_MAX;
         (fits && !text.chars().any(char::is_control)).then(|| Self(text.to_owned()))
     }
 
     /// The text itself.
-    pub fn expose(&self) -> &str {
+    pub(super) fn expose(&self) -> &str {
         &self.0
     }
 
     /// What its text says it is.
-    pub fn kind(&self) -> SecretKind {
+    pub(super) fn kind(&self) -> SecretKind {
         SecretKind::of(&self.0)
     }
 }
@@ -54,7 +54,7 @@ impl fmt::Debug for SecretText {
 
 /// What a secret is by its text alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SecretKind {
+pub(super) enum SecretKind {
     /// `user:…`: a personal access token.
     Personal,
     /// `*:*…`: an admin token. The client and frontend APIs refuse it unseen.
@@ -65,7 +65,7 @@ pub enum SecretKind {
 
 impl SecretKind {
     /// Reads the kind off a text.
-    pub fn of(text: &str) -> Self {
+    pub(super) fn of(text: &str) -> Self {
         if text.starts_with("user:") {
             Self::Personal
         } else if text.starts_with("*:*") {
@@ -78,7 +78,7 @@ impl SecretKind {
 
 /// The readable part of a secret, `<scope>:<environment>.…`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadablePart<'a> {
+pub(super) struct ReadablePart<'a> {
     /// A project, `*` for all of them, `[]` for several.
     pub scope: &'a str,
     /// An environment, `*` for all of them.
@@ -87,7 +87,7 @@ pub struct ReadablePart<'a> {
 
 impl<'a> ReadablePart<'a> {
     /// `None` for personal tokens and for old ones without a colon.
-    pub fn of(text: &'a str) -> Option<Self> {
+    pub(super) fn of(text: &'a str) -> Option<Self> {
         if SecretKind::of(text) == SecretKind::Personal {
             return None;
         }
@@ -101,7 +101,7 @@ impl<'a> ReadablePart<'a> {
 }
 
 /// A new secret, `<scope>:<environment>.<56 hex digits>`. `projects` are those of the token; more than one is written `[]`.
-pub fn mint(projects: &[String], environment: &str, random: &[u8; RANDOM_BYTES]) -> String {
+pub(super) fn mint(projects: &[String], environment: &str, random: &[u8; RANDOM_BYTES]) -> String {
     // No projects must not read as all of them, so `[]` stands for that as well.
     let scope = match projects {
         [one] => one.as_str(),
@@ -119,7 +119,7 @@ pub fn mint(projects: &[String], environment: &str, random: &[u8; RANDOM_BYTES])
 ///
 /// Only for look-ups by management calls, and only after no token with exactly this secret was found: a secret that an
 /// operator chose may have 22 characters too.
-pub fn selector_of(text: &str) -> Option<&str> {
+pub(super) fn selector_of(text: &str) -> Option<&str> {
     let is_selector = |part: &str| part.len() == SELECTOR_CHARS && is_url_safe(part);
     if is_selector(text) {
         return Some(text);
@@ -140,7 +140,7 @@ fn is_url_safe(text: &str) -> bool {
 
 /// What the `Authorization` header of a request brings.
 #[derive(Debug, Clone)]
-pub enum Presented {
+pub(super) enum Presented {
     /// No header, or an empty one.
     Absent,
     /// Something that cannot be a secret. Answered as an unknown one, without a look-up.
@@ -151,7 +151,7 @@ pub enum Presented {
 
 /// Reads an `Authorization` header: the raw secret, or where `bearer` is allowed (paths under `/api`) `Bearer` in any
 /// case, blanks, and the secret.
-pub fn presented(header: Option<&[u8]>, bearer: bool) -> Presented {
+pub(super) fn presented(header: Option<&[u8]>, bearer: bool) -> Presented {
     let Ok(text) = std::str::from_utf8(header.unwrap_or_default()) else {
         return Presented::Malformed;
     };
@@ -181,13 +181,13 @@ fn without_bearer(text: &str) -> &str {
 
 /// A parameter of a path whose percent escapes are broken, or give no UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Undecodable;
+pub(super) struct Undecodable;
 
 /// Decodes a parameter of a path, once. `+` stays `+`.
 ///
 /// # Errors
 /// [`Undecodable`]; the answer to it repeats the parameter as it was sent.
-pub fn decode_parameter(raw: &str) -> Result<String, Undecodable> {
+pub(super) fn decode_parameter(raw: &str) -> Result<String, Undecodable> {
     // The decoder leaves broken escapes as they are; here they are an error.
     let escapes_are_whole = raw.split('%').skip(1).all(|after| {
         let mut bytes = after.bytes();
@@ -205,7 +205,7 @@ pub fn decode_parameter(raw: &str) -> Result<String, Undecodable> {
 
 /// A token that the operator asks for at the first start.
 #[derive(Debug, Clone)]
-pub struct InitToken {
+pub(super) struct InitToken {
     /// Its secret, chosen by the operator.
     pub secret: SecretText,
     /// Its project, `*` for all.
@@ -216,7 +216,7 @@ pub struct InitToken {
 
 /// Which item of an `INIT_…_API_TOKENS` setting is wrong, and how. Does not show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InitTokenError {
+pub(super) struct InitTokenError {
     /// Counted from one.
     pub position: usize,
     /// The rule that it breaks.
@@ -225,7 +225,7 @@ pub struct InitTokenError {
 
 /// A rule for start-up tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InitTokenFault {
+pub(super) enum InitTokenFault {
     /// Nothing between two commas.
     Empty,
     /// Too long, or with control characters.
@@ -265,7 +265,10 @@ impl std::error::Error for InitTokenError {}
 /// # Errors
 /// The first item that breaks a rule. The server must then not start: a token that is silently missing is found out
 /// only when a client is refused.
-pub fn parse_init_tokens(setting: &str, kind: TokenType) -> Result<Vec<InitToken>, InitTokenError> {
+pub(super) fn parse_init_tokens(
+    setting: &str,
+    kind: TokenType,
+) -> Result<Vec<InitToken>, InitTokenError> {
     let mut tokens: Vec<InitToken> = Vec::new();
     if setting.trim().is_empty() {
         return Ok(tokens);

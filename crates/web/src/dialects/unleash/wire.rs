@@ -14,15 +14,15 @@ use super::schema::{CreateToken, EchoKey};
 
 /// Our own header on answers of `update` and `delete`: `1` if the token was there, `0` if not. The product says 200 with
 /// an empty body in both cases, and clients rely on that; scripts can rely on this.
-pub const MATCHED_HEADER: &str = "tokenhouse-matched";
+pub(super) const MATCHED_HEADER: &str = "tokenhouse-matched";
 
 /// The `location` header of a created token; relative, and the same for all of them.
-pub const CREATED_LOCATION: &str = "api-tokens";
+pub(super) const CREATED_LOCATION: &str = "api-tokens";
 
 /// What a token may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum TokenType {
+pub(super) enum TokenType {
     /// Backend SDKs: the older word for [`Self::Backend`], kept apart because it is answered as it was asked for.
     Client,
     /// Backend SDKs and Edge.
@@ -35,7 +35,7 @@ pub enum TokenType {
 
 impl TokenType {
     /// The word on the wire.
-    pub const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",
             Self::Backend => "backend",
@@ -45,7 +45,7 @@ impl TokenType {
     }
 
     /// From the word on the wire, exactly.
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub(super) fn from_word(word: &str) -> Option<Self> {
         [Self::Client, Self::Backend, Self::Frontend, Self::Admin]
             .into_iter()
             .find(|kind| kind.as_str() == word)
@@ -53,7 +53,7 @@ impl TokenType {
 
     /// The type as servers before 8.2 named it, where `backend` was not yet a word. For clients that cannot read it.
     #[must_use]
-    pub const fn in_older_words(self) -> Self {
+    pub(super) const fn in_older_words(self) -> Self {
         match self {
             Self::Backend | Self::Client => Self::Client,
             Self::Frontend => Self::Frontend,
@@ -65,7 +65,7 @@ impl TokenType {
 /// A secret, or a selector, on its way into an answer. Serializes as the text; `Debug` does not show it.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Shown<'a>(pub &'a str);
+pub(super) struct Shown<'a>(pub &'a str);
 
 impl fmt::Debug for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,7 +75,7 @@ impl fmt::Debug for Shown<'_> {
 
 /// What all answers say about a token, without its secret.
 #[derive(Debug, Clone, Copy)]
-pub struct TokenView<'a> {
+pub(super) struct TokenView<'a> {
     /// Its name, which need not be unique.
     pub token_name: &'a str,
     /// What it may be used for.
@@ -101,7 +101,7 @@ impl TokenView<'_> {
 /// A token in a list, where its full secret can be shown: always these eleven members, absent ones as `null`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ListItem<'a> {
+pub(super) struct ListItem<'a> {
     secret: Shown<'a>,
     token_name: &'a str,
     #[serde(rename = "type")]
@@ -119,7 +119,7 @@ pub struct ListItem<'a> {
 
 impl<'a> ListItem<'a> {
     /// With the full secret.
-    pub fn new(secret: &'a str, token: &TokenView<'a>) -> Self {
+    pub(super) fn new(secret: &'a str, token: &TokenView<'a>) -> Self {
         Self {
             secret: Shown(secret),
             token_name: token.token_name,
@@ -139,7 +139,7 @@ impl<'a> ListItem<'a> {
 /// A token in a list, where no copy of its secret is kept: `secret` is its selector, absent members are left out.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SelectorItem<'a> {
+pub(super) struct SelectorItem<'a> {
     secret: Shown<'a>,
     token_name: &'a str,
     #[serde(rename = "type")]
@@ -157,7 +157,7 @@ pub struct SelectorItem<'a> {
 
 impl<'a> SelectorItem<'a> {
     /// With the selector, 22 characters that management calls take in place of the secret.
-    pub fn new(selector: &'a str, token: &TokenView<'a>) -> Self {
+    pub(super) fn new(selector: &'a str, token: &TokenView<'a>) -> Self {
         Self {
             secret: Shown(selector),
             token_name: token.token_name,
@@ -175,7 +175,7 @@ impl<'a> SelectorItem<'a> {
 
 /// A token in the answer of `/edge/validate`. None of the members may be missing, or Edge refuses the whole answer.
 #[derive(Debug, Serialize)]
-pub struct EdgeItem<'a> {
+pub(super) struct EdgeItem<'a> {
     token: Shown<'a>,
     #[serde(rename = "type")]
     kind: TokenType,
@@ -185,7 +185,7 @@ pub struct EdgeItem<'a> {
 
 impl<'a> EdgeItem<'a> {
     /// With the text by which it was asked for.
-    pub fn new(token: &'a str, view: &TokenView<'a>) -> Self {
+    pub(super) fn new(token: &'a str, view: &TokenView<'a>) -> Self {
         Self {
             token: Shown(token),
             kind: view.kind,
@@ -197,14 +197,14 @@ impl<'a> EdgeItem<'a> {
 
 /// `{"tokens":[…]}`, the frame of every list of tokens.
 #[derive(Debug, Serialize)]
-pub struct Tokens<T> {
+pub(super) struct Tokens<T> {
     /// The items, in order of creation (or of the request, for `/edge/validate`).
     pub tokens: Vec<T>,
 }
 
 /// The 201 of a created token: first the accepted members as they were sent, then the defaults, then what is new.
 #[derive(Debug)]
-pub struct CreateAnswer<'a> {
+pub(super) struct CreateAnswer<'a> {
     request: &'a CreateToken,
     secret: Shown<'a>,
     created_at: WireInstant,
@@ -212,7 +212,7 @@ pub struct CreateAnswer<'a> {
 
 impl<'a> CreateAnswer<'a> {
     /// With the full secret, which is shown here for the first time.
-    pub fn new(request: &'a CreateToken, secret: &'a str, created_at: WireInstant) -> Self {
+    pub(super) fn new(request: &'a CreateToken, secret: &'a str, created_at: WireInstant) -> Self {
         Self {
             request,
             secret: Shown(secret),
@@ -250,7 +250,7 @@ impl Serialize for CreateAnswer<'_> {
 /// The 201 of a created token where no copy of its secret is kept: an order of its own, and nothing is echoed.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct UnkeptCreateAnswer<'a> {
+pub(super) struct UnkeptCreateAnswer<'a> {
     projects: &'a [String],
     token_name: &'a str,
     #[serde(rename = "type")]
@@ -266,7 +266,7 @@ pub struct UnkeptCreateAnswer<'a> {
 
 impl<'a> UnkeptCreateAnswer<'a> {
     /// With the full secret, which is shown here for the first and last time.
-    pub fn new(request: &'a CreateToken, secret: &'a str, created_at: WireInstant) -> Self {
+    pub(super) fn new(request: &'a CreateToken, secret: &'a str, created_at: WireInstant) -> Self {
         Self {
             projects: &request.projects,
             token_name: &request.token_name,
@@ -284,7 +284,7 @@ impl<'a> UnkeptCreateAnswer<'a> {
 /// What a feature list was asked for; follows from the token, not from the request.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct FeatureQuery<'a> {
+pub(super) struct FeatureQuery<'a> {
     /// The token's projects; left out for a token of all projects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<&'a [String]>,
@@ -296,7 +296,11 @@ pub struct FeatureQuery<'a> {
 
 impl<'a> FeatureQuery<'a> {
     /// The query of a token with these projects.
-    pub fn new(projects: &'a [String], environment: &'a str, separate_segments: bool) -> Self {
+    pub(super) fn new(
+        projects: &'a [String],
+        environment: &'a str,
+        separate_segments: bool,
+    ) -> Self {
         let all = projects.iter().any(|project| project == "*");
         Self {
             project: (!all).then_some(projects),
@@ -308,7 +312,7 @@ impl<'a> FeatureQuery<'a> {
 
 /// The feature list of `/api/client/features`. This server keeps no features: the list is empty and never changes.
 #[derive(Debug, Serialize)]
-pub struct FeatureList<'a> {
+pub(super) struct FeatureList<'a> {
     version: u8,
     features: [(); 0],
     query: FeatureQuery<'a>,
@@ -327,7 +331,7 @@ struct FeatureMeta {
 
 impl<'a> FeatureList<'a> {
     /// The list for a query at a revision.
-    pub fn new(query: FeatureQuery<'a>, revision: u64) -> Self {
+    pub(super) fn new(query: FeatureQuery<'a>, revision: u64) -> Self {
         let query_hash = super::etag::query_hash(&query);
         Self {
             version: 2,
@@ -343,7 +347,7 @@ impl<'a> FeatureList<'a> {
     }
 
     /// Its strong entity tag, to be sent as `ETag`.
-    pub fn etag(&self) -> &str {
+    pub(super) fn etag(&self) -> &str {
         &self.meta.etag
     }
 }
@@ -353,7 +357,7 @@ impl<'a> FeatureList<'a> {
 ///
 /// # Errors
 /// The reason of a 400 if the header is no version (three numbers, with what SemVer allows after them).
-pub fn separates_segments(client_spec: Option<&str>) -> Result<bool, String> {
+pub(super) fn separates_segments(client_spec: Option<&str>) -> Result<bool, String> {
     let header = client_spec.unwrap_or_default().trim();
     let Some(first) = header.chars().next() else {
         return Ok(false);

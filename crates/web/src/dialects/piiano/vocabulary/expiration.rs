@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use engine::clock::Timestamp;
 
 /// What `expiration_secs` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,9 +64,12 @@ impl Expiration {
     }
 }
 
-/// `None` beyond the last instant. jiff ends a day before the year 9999 does, so that every time zone can express it.
+/// `None` beyond the last instant. What is below a microsecond is cut, as everywhere.
 fn after(now: Timestamp, duration: Duration) -> Option<Timestamp> {
-    now.checked_add(duration).ok()
+    let micros = i64::try_from(duration.as_micros()).ok()?;
+    now.as_micros()
+        .checked_add(micros)
+        .and_then(Timestamp::from_micros)
 }
 
 /// The configured life of new tokens: `PVAULT_EXPIRATION_TOKENS`, a Go duration, or empty for "never expires".
@@ -87,7 +90,7 @@ impl DefaultExpiration {
     }
 
     /// When a token made now expires. `Ok(None)` is never.
-    pub fn from_now(self, now: Timestamp) -> Result<Option<Timestamp>, ExpirationError> {
+    pub fn counted_from(self, now: Timestamp) -> Result<Option<Timestamp>, ExpirationError> {
         match self.0 {
             None => Ok(None),
             Some(duration) => after(now, duration)
@@ -198,8 +201,12 @@ mod tests {
 
     use super::*;
 
+    fn at(text: &str) -> Timestamp {
+        Timestamp::from_civil(text.parse().unwrap()).unwrap()
+    }
+
     fn now() -> Timestamp {
-        "2024-01-01T00:00:00.000001Z".parse().unwrap()
+        at("2024-01-01T00:00:00.000001")
     }
 
     #[test]
@@ -210,7 +217,7 @@ mod tests {
         for zero in ["0", "000"] {
             assert_eq!(parse(Some(zero)), Ok(Expiration::Immediately));
         }
-        let hour = "2024-01-01T01:00:00.000001Z".parse().unwrap();
+        let hour = at("2024-01-01T01:00:00.000001");
         for text in ["3600", "03600"] {
             assert_eq!(parse(Some(text)), Ok(Expiration::At(hour)));
         }
@@ -294,13 +301,20 @@ mod tests {
     fn the_default_expiration() {
         let never = DefaultExpiration::parse("").unwrap();
         assert_eq!(never, DefaultExpiration::default());
-        assert_eq!(never.from_now(now()), Ok(None));
+        assert_eq!(never.counted_from(now()), Ok(None));
         let hours = DefaultExpiration::parse("720h").unwrap();
         assert_eq!(
-            hours.from_now(now()).unwrap().unwrap().to_string(),
+            hours.counted_from(now()).unwrap().unwrap().to_string(),
             "2024-01-31T00:00:00.000001Z"
         );
-        assert_eq!(hours.from_now(Timestamp::MAX), Err(ExpirationError::TooFar));
+        assert_eq!(
+            Expiration::parse(Some("251698233599"), at("2024-01-01T00:00:00.999999")),
+            Ok(Expiration::At(Timestamp::MAX))
+        );
+        assert_eq!(
+            hours.counted_from(Timestamp::MAX),
+            Err(ExpirationError::TooFar)
+        );
         for zero in ["0", "0s"] {
             assert_eq!(
                 DefaultExpiration::parse(zero),

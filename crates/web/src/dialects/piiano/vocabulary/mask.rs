@@ -16,13 +16,13 @@ const MASKED: char = '*';
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transformer {
     /// Digits but the last four hidden, separators shown.
-    MaskSsn,
+    Ssn,
     /// The first character and the domain shown.
-    MaskEmail,
+    Email,
     /// Everything but the last four characters hidden.
-    MaskAllButLastFour,
+    AllButLastFour,
     /// Like the former, in groups of four from the right.
-    MaskCardNumber,
+    CardNumber,
 }
 
 impl Transformer {
@@ -32,10 +32,10 @@ impl Transformer {
             return None;
         }
         match data_type {
-            DataType::Ssn => Some(Self::MaskSsn),
-            DataType::Email => Some(Self::MaskEmail),
-            DataType::PhoneNumber | DataType::Ban => Some(Self::MaskAllButLastFour),
-            DataType::CcNumber => Some(Self::MaskCardNumber),
+            DataType::Ssn => Some(Self::Ssn),
+            DataType::Email => Some(Self::Email),
+            DataType::PhoneNumber | DataType::Ban => Some(Self::AllButLastFour),
+            DataType::CcNumber => Some(Self::CardNumber),
             _ => None,
         }
     }
@@ -45,10 +45,10 @@ impl Transformer {
     pub fn transform(self, value: &Value) -> Option<Value> {
         let text = value.as_str()?;
         Some(Value::String(match self {
-            Self::MaskSsn => ssn(text),
-            Self::MaskEmail => email(text),
-            Self::MaskAllButLastFour => all_but_last_four(text),
-            Self::MaskCardNumber => card_number(text),
+            Self::Ssn => ssn(text),
+            Self::Email => email(text),
+            Self::AllButLastFour => all_but_last_four(text),
+            Self::CardNumber => card_number(text),
         }))
     }
 }
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(masked(DataType::Email, "no address"), "**********");
         assert_eq!(masked(DataType::Ban, "1234"), "****");
         assert_eq!(masked(DataType::CcNumber, ""), "");
-        assert_eq!(Transformer::MaskEmail.transform(&json!(5)), None);
+        assert_eq!(Transformer::Email.transform(&json!(5)), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::builtin;
 use super::data_type::DataType;
@@ -22,7 +23,7 @@ pub const DESCRIPTION_CHARS_MAX: usize = 450;
 pub const PROPERTIES_MAX: usize = 1_000;
 
 /// The prototype of a collection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum CollectionType {
     /// Objects are persons.
@@ -51,7 +52,7 @@ impl CollectionType {
 }
 
 /// A typed schema. Serializes to the product's JSON; the order of the fields is the order of the answer's keys.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Collection {
     pub name: String,
@@ -65,11 +66,12 @@ pub struct Collection {
 }
 
 /// One property of a collection, in the product's JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Property {
     pub name: String,
     #[serde(rename = "data_type_name")]
+    #[schema(value_type = String)]
     pub data_type: DataType,
     pub description: String,
     pub is_unique: bool,

@@ -20,7 +20,7 @@ const DATE_MILLIS_MAX: f64 = 8.64e15;
 
 /// A client that says that it is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registration {
+pub(crate) struct Registration {
     /// The application's name, not empty.
     pub app_name: String,
     /// Which of its instances, if it says so.
@@ -31,7 +31,7 @@ pub struct Registration {
 
 /// A client that says how often its features were asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     /// The application's name, not empty.
     pub app_name: String,
     /// Which of its instances, if it says so.
@@ -40,7 +40,7 @@ pub struct Metrics {
 
 /// What Edge has gathered from its clients.
 #[derive(Clone)]
-pub struct Bulk {
+pub(crate) struct Bulk {
     /// The applications behind it.
     pub applications: Vec<BulkApplication>,
     /// Their metrics.
@@ -61,7 +61,7 @@ impl fmt::Debug for Bulk {
 
 /// An application behind Edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BulkApplication {
+pub(crate) struct BulkApplication {
     /// Its name; may be empty here.
     pub app_name: String,
     /// Which of its instances.
@@ -72,7 +72,7 @@ pub struct BulkApplication {
 
 /// How often one feature was asked for by one application.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BulkMetric {
+pub(crate) struct BulkMetric {
     /// The feature's name.
     pub feature_name: String,
     /// The application's name.
@@ -94,7 +94,7 @@ const SDK_MEMBERS: [&str; 5] = [
 ///
 /// # Errors
 /// The schema's finding, or the first of the handler's.
-pub fn parse_register(body: &Value) -> Result<Registration, SchemaFailure> {
+pub(crate) fn parse_register(body: &Value) -> Result<Registration, SchemaFailure> {
     let body = Place::body(body).object()?;
     body.require(&["appName", "interval", "started", "strategies"])?;
     let app_name = body.expect("appName").non_empty_string()?.into_owned();
@@ -148,7 +148,7 @@ fn told(message: &str) -> SchemaFailure {
 ///
 /// # Errors
 /// The schema's finding; [`SchemaFailure::Silent`] for dates and numbers that name nothing.
-pub fn parse_metrics(body: &Value) -> Result<Metrics, SchemaFailure> {
+pub(crate) fn parse_metrics(body: &Value) -> Result<Metrics, SchemaFailure> {
     let body = Place::body(body).object()?;
     body.require(&["appName"])?;
     let app_name = body.expect("appName").non_empty_string()?.into_owned();
@@ -210,7 +210,7 @@ fn is_date(value: &DateOrNumber) -> bool {
 ///
 /// # Errors
 /// The schema's finding; [`SchemaFailure::Silent`] for dates and numbers that name nothing.
-pub fn parse_bulk(body: &Value) -> Result<Bulk, SchemaFailure> {
+pub(crate) fn parse_bulk(body: &Value) -> Result<Bulk, SchemaFailure> {
     let body = Place::body(body).object()?;
     body.require(&["applications", "metrics"])?;
     let applications = body

@@ -23,7 +23,7 @@ const DEFAULT_ENVIRONMENT: &str = "development";
 
 /// A wanted token. Whether its environment and projects exist, and whether the caller may make it, is not checked yet.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CreateToken {
+pub(crate) struct CreateToken {
     /// Its name: not empty, otherwise any text.
     pub token_name: String,
     /// Its type; never admin.
@@ -42,7 +42,7 @@ pub struct CreateToken {
 
 /// A member of the request that its 201 repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EchoKey {
+pub(crate) enum EchoKey {
     /// `tokenName`
     TokenName,
     /// `environment`
@@ -73,7 +73,7 @@ impl EchoKey {
 ///
 /// # Errors
 /// What the schema found first (with the second detail of its `oneOf`), or all that the handler's rules found.
-pub fn parse_create(body: &Value) -> Result<CreateToken, SchemaFailure> {
+pub(crate) fn parse_create(body: &Value) -> Result<CreateToken, SchemaFailure> {
     // A body that is no object never reaches the `oneOf`.
     let body = Place::body(body).object()?;
     let checked = check_schema(&body).map_err(|mut findings| {

@@ -1,0 +1,134 @@
+//! `tokenhouse serve`: the data directory taken, first credentials handed over, the server run until it is asked to stop.
+//!
+//! The one thing to know: standard output carries the line for each listener and nothing else, unless it is a terminal; a
+//! credential never goes into a pipe or a log.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use web::dialects::FirstCredential;
+
+use crate::cli::ServeArguments;
+use crate::config::Variables;
+use crate::data_dir::DataDir;
+use crate::exit::Failure;
+use crate::open::{open, unusable};
+use crate::serve::{Server, Sockets};
+use crate::{control, logs, metrics};
+
+/// Between two tidyings of the metrics' histograms.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Serves.
+pub(super) async fn run(arguments: ServeArguments, environment: Variables) -> Result<(), Failure> {
+    let runtime_dir = environment.get("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let flags = arguments.flags();
+    let settings = super::settings(&arguments.place, flags, environment, arguments.dev)?;
+    logs::start(settings.log);
+    let recorded = metrics::start();
+    // From here on a signal no longer kills.
+    let signals = Signals::catch()?;
+    let temporary = if settings.dev {
+        Some(tempfile::tempdir().map_err(Failure::failed)?)
+    } else {
+        None
+    };
+    let directory = temporary
+        .as_ref()
+        .map_or(settings.data.as_path(), tempfile::TempDir::path);
+    let data = DataDir::create(directory).map_err(|error| unusable(&error))?;
+    raise_file_limit();
+    let sockets = Sockets::bind(&settings).await?;
+    let app = open(&data, &settings).await?;
+    let credentials = app.seed().await.map_err(Failure::failed)?;
+    hand_over(&data, &credentials)?;
+    let (listener, _files) = control::bind(&data, runtime_dir.as_deref())
+        .map_err(|error| Failure::failed(format!("the control socket cannot be made: {error}")))?;
+
+    let urls = sockets.urls();
+    let text = metrics::text_of(&recorded);
+    let server = Server::start(app, sockets, Some(listener), &settings, &text);
+    announce(&urls)?;
+    let upkeep = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP_INTERVAL).await;
+            recorded.run_upkeep();
+        }
+    });
+    signals.wait().await;
+    tracing::info!("stopping");
+    upkeep.abort();
+    server.stop(settings.stop_timeout).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// First credentials go to a file, and to the terminal if there is one – never into a pipe or a log.
+fn hand_over(data: &DataDir, credentials: &[FirstCredential]) -> Result<(), Failure> {
+    if credentials.is_empty() {
+        return Ok(());
+    }
+    let path = data.write_first_credentials(credentials).map_err(|error| {
+        Failure::failed(format!(
+            "the first credentials could not be written: {error}"
+        ))
+        .hint("make new ones with `tokenhouse token issue`")
+    })?;
+    tracing::info!(path = %path.display(), "wrote first credentials: take them and delete the file");
+    let mut stdout = std::io::stdout();
+    if stdout.is_terminal() {
+        for credential in credentials {
+            // A terminal that is gone: they are in the file.
+            let _ = writeln!(
+                stdout,
+                "{}: {}",
+                credential.label,
+                credential.secret.expose()
+            );
+        }
+        let _ = writeln!(stdout, "(also in {})", path.display());
+    }
+    Ok(())
+}
+
+fn announce(urls: &[String]) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout();
+    for url in urls {
+        writeln!(stdout, "listening on {url}").map_err(Failure::failed)?;
+    }
+    stdout.flush().map_err(Failure::failed)
+}
+
+/// A connection is a file: as many as the system lets us have.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the number of open files could not be raised");
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self, Failure> {
+        let catch = |kind| signal(kind).map_err(Failure::failed);
+        Ok(Self {
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The data directory: who owns it, and the files in it that are ours.
+//!
+//! The one thing to know: one process owns it, proved by a lock on the file `lock` that the system lets go of when the
+//! process ends, however it ends. The number in that file is only for the message.
+
+use std::fmt;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use engine::keyring::Keyring;
+use rustix::fs::{FlockOperation, flock};
+use std::fmt::Write as _;
+use web::dialects::FirstCredential;
+
+/// The keyring's file.
+pub const KEYRING: &str = "keyring.json";
+/// The first credentials' file; a later set gets a number.
+pub const FIRST_CREDENTIALS: &str = "first-credentials.txt";
+
+/// A data directory that this process owns until the value is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Unlocked by its end.
+    _lock: File,
+}
+
+/// Why the directory cannot be used.
+#[derive(Debug)]
+pub enum DataDirError {
+    /// Another process owns it.
+    Held {
+        /// The directory.
+        path: PathBuf,
+        /// The owner's process id, if it could be read.
+        pid: Option<u32>,
+    },
+    /// It is not there, and was not to be made.
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The keyring cannot be used.
+    Keyring {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// The system refuses.
+    System {
+        /// What it is about.
+        path: PathBuf,
+        /// What it says.
+        message: String,
+    },
+}
+
+impl fmt::Display for DataDirError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held { path, pid } => {
+                write!(f, "{} is in use by ", path.display())?;
+                match pid {
+                    Some(pid) => write!(f, "the process {pid}"),
+                    None => f.write_str("another process"),
+                }
+            }
+            Self::Missing { path } => write!(f, "there is no data directory {}", path.display()),
+            Self::Keyring { path, message } => {
+                write!(
+                    f,
+                    "the keyring {} cannot be used: {message}",
+                    path.display()
+                )
+            }
+            Self::System { path, message } => write!(f, "{}: {message}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for DataDirError {}
+
+fn system(path: &Path, error: &dyn fmt::Display) -> DataDirError {
+    DataDirError::System {
+        path: path.to_owned(),
+        message: error.to_string(),
+    }
+}
+
+impl DataDir {
+    /// Takes the directory into possession, making it if it is not there.
+    pub fn create(path: &Path) -> Result<Self, DataDirError> {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(path).map_err(|error| system(path, &error))?;
+        Self::open(path)
+    }
+
+    /// Takes a directory into possession that is there.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let lock_path = path.join("lock");
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_path);
+        let mut lock = match opened {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(DataDirError::Missing {
+                    path: path.to_owned(),
+                });
+            }
+            Err(error) => return Err(system(&lock_path, &error)),
+        };
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                // What cannot be read is not said.
+                let _ = lock.read_to_string(&mut text);
+                return Err(DataDirError::Held {
+                    path: path.to_owned(),
+                    pid: text.trim().parse().ok(),
+                });
+            }
+            Err(error) => return Err(system(&lock_path, &error)),
+        }
+        let write = |lock: &mut File| {
+            lock.set_len(0)?;
+            lock.rewind()?;
+            writeln!(lock, "{}", std::process::id())
+        };
+        write(&mut lock).map_err(|error| system(&lock_path, &error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The keyring, or `None` if there is no such file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no keyring, or others than its owner may read it.
+    pub fn keyring(&self) -> Result<Option<Keyring>, DataDirError> {
+        let path = self.path.join(KEYRING);
+        let refuse = |message: String| DataDirError::Keyring {
+            path: path.clone(),
+            message,
+        };
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(refuse(error.to_string())),
+        };
+        let about = file.metadata().map_err(|error| refuse(error.to_string()))?;
+        let mode = about.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(refuse(format!(
+                "its mode is {mode:04o}, so that others than its owner may read it; make it 0600"
+            )));
+        }
+        let mut text = zeroize::Zeroizing::new(String::new());
+        file.read_to_string(&mut text)
+            .map_err(|error| refuse(error.to_string()))?;
+        let keyring = Keyring::from_text(&text).map_err(|error| refuse(error.to_string()))?;
+        Ok(Some(keyring))
+    }
+
+    /// Writes a new keyring, on disk when this returns. One that is there is never replaced.
+    pub fn write_keyring(&self, keyring: &Keyring) -> Result<(), DataDirError> {
+        let text = keyring.to_text();
+        self.write_new(KEYRING, text.as_bytes()).map(|_| ())
+    }
+
+    /// Writes first credentials to a file of their own and says which.
+    pub fn write_first_credentials(
+        &self,
+        credentials: &[FirstCredential],
+    ) -> Result<PathBuf, DataDirError> {
+        let mut text = zeroize::Zeroizing::new(String::from(
+            "# First credentials. Take them to where your secrets are kept and delete this file.\n",
+        ));
+        for credential in credentials {
+            let _ = writeln!(text, "{}: {}", credential.label, credential.secret.expose());
+        }
+        let mut name = FIRST_CREDENTIALS.to_owned();
+        let mut number = 1;
+        while self.path.join(&name).exists() {
+            number += 1;
+            name = format!("first-credentials-{number}.txt");
+        }
+        self.write_new(&name, text.as_bytes())
+    }
+
+    fn write_new(&self, name: &str, content: &[u8]) -> Result<PathBuf, DataDirError> {
+        let path = self.path.join(name);
+        let write = || {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            // Without this the name may be lost although the content is on disk.
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|error| system(&path, &error))?;
+        Ok(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use engine::entropy::SeededEntropy;
+    use engine::secret::Secret;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn one_owner_at_a_time() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("a/b");
+        assert!(matches!(
+            DataDir::open(&path),
+            Err(DataDirError::Missing { .. })
+        ));
+        let held = DataDir::create(&path).unwrap();
+        assert_eq!(mode(&path), 0o700);
+        let message = DataDir::open(&path).unwrap_err().to_string();
+        let pid = std::process::id();
+        assert!(message.contains(&format!("the process {pid}")), "{message}");
+        drop(held);
+        assert!(DataDir::open(&path).is_ok());
+    }
+
+    #[test]
+    fn a_keyring_is_written_once_and_read_only_by_its_owner() {
+        let above = tempfile::tempdir().unwrap();
+        let data = DataDir::create(above.path()).unwrap();
+        assert!(data.keyring().unwrap().is_none());
+        let keyring = Keyring::generate(&SeededEntropy::new(1));
+        data.write_keyring(&keyring).unwrap();
+        assert_eq!(mode(&above.path().join(KEYRING)), 0o600);
+        let again = data.keyring().unwrap().unwrap();
+        assert_eq!(again.fingerprint(), keyring.fingerprint());
+        assert!(data.write_keyring(&keyring).is_err(), "never replaced");
+        let open = std::fs::Permissions::from_mode(0o640);
+        std::fs::set_permissions(above.path().join(KEYRING), open).unwrap();
+        let message = data.keyring().unwrap_err().to_string();
+        assert!(message.contains("0600"), "{message}");
+    }
+
+    #[test]
+    fn first_credentials_do_not_replace_earlier_ones() {
+        let above = tempfile::tempdir().unwrap();
+        let data = DataDir::create(above.path()).unwrap();
+        let credential = |secret| FirstCredential {
+            label: "admin key".to_owned(),
+            secret: Secret::parse(secret).unwrap(),
+        };
+        let first = data.write_first_credentials(&[credential("one")]).unwrap();
+        let second = data.write_first_credentials(&[credential("two")]).unwrap();
+        assert!(
+            std::fs::read_to_string(&first)
+                .unwrap()
+                .contains("admin key: one")
+        );
+        assert!(second.ends_with("first-credentials-2.txt"));
+        assert_eq!((mode(&first), mode(&second)), (0o600, 0o600));
+    }
+}

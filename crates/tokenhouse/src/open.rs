@@ -1,0 +1,88 @@
+//! Opening an installation: the store and the keyring that belongs to it.
+//!
+//! The one thing to know: a keyring is made only beside a store that belongs to none. A store with data and no keyring is
+//! refused, because a new keyring could open nothing in it.
+
+use std::sync::Arc;
+
+use engine::clock::SystemClock;
+use engine::entropy::SystemEntropy;
+use engine::keyring::Keyring;
+use engine::store::Store;
+use engine::verbs::realms::BindError;
+use engine::{Engine, Parts};
+
+use crate::app::{App, AppError};
+use crate::config::Settings;
+use crate::data_dir::{DataDir, DataDirError, KEYRING};
+use crate::exit::Failure;
+
+/// Opens the store and the app on a data directory that this process owns.
+pub(crate) async fn open(data: &DataDir, settings: &Settings) -> Result<App, Failure> {
+    let url = settings.store_url(data.path());
+    let store = store::open(&url, store::Options::default())
+        .await
+        .map_err(Failure::failed)?;
+    let keyring = keyring(data, &store).await?;
+    let parts = parts(store, keyring, settings.live_entries);
+    App::open(parts, settings).await.map_err(|error| {
+        let failure = match &error {
+            AppError::Setting(_) => Failure::usage(&error),
+            AppError::Bind(_) | AppError::Engine(_) => Failure::failed(&error),
+        };
+        if matches!(error, AppError::Bind(BindError::OtherKeyring { .. })) {
+            let path = data.path().join(KEYRING);
+            let hint = format!("put the keyring of this store at {}", path.display());
+            return failure.hint(hint);
+        }
+        failure
+    })
+}
+
+/// The keyring of the directory; a new one only if the store belongs to none.
+async fn keyring(data: &DataDir, store: &Arc<dyn Store>) -> Result<Keyring, Failure> {
+    if let Some(keyring) = data.keyring().map_err(|error| unusable(&error))? {
+        return Ok(keyring);
+    }
+    let new = || Keyring::generate(&SystemEntropy::new());
+    // Only an engine can ask; the keyring that it is given for that is thrown away.
+    let asking = Engine::new(parts(Arc::clone(store), new(), 0));
+    let path = data.path().join(KEYRING);
+    if asking.is_bound().await.map_err(Failure::failed)? {
+        let path = path.display();
+        let message = format!("the store has data, but its keyring {path} is missing");
+        return Err(Failure::failed(message).hint(
+            "restore the keyring from its backup; a new one could open nothing in this store",
+        ));
+    }
+    let keyring = new();
+    data.write_keyring(&keyring)
+        .map_err(|error| unusable(&error))?;
+    tracing::info!(path = %path.display(), "made a new keyring: back it up, apart from the store");
+    Ok(keyring)
+}
+
+fn parts(store: Arc<dyn Store>, keyring: Keyring, live_entries: usize) -> Parts {
+    Parts {
+        store,
+        keyring,
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy::new()),
+        live_entries,
+    }
+}
+
+/// A data directory that cannot be used, with what can be done about it.
+pub(crate) fn unusable(error: &DataDirError) -> Failure {
+    let failure = Failure::failed(error);
+    match error {
+        DataDirError::Held { .. } => failure.hint(
+            "one process owns a data directory: stop that one, name another with --data, or use `tokenhouse token` \
+             on the running one",
+        ),
+        DataDirError::Missing { .. } => {
+            failure.hint("name it with --data; `tokenhouse serve` makes one at its first start")
+        }
+        DataDirError::Keyring { .. } | DataDirError::System { .. } => failure,
+    }
+}

@@ -1,0 +1,253 @@
+//! What was written is in force when the call returns: random writers against a live index, small and large.
+//!
+//! The one thing to know: each task owns its tokens, so that it knows exactly what the next verify must say, while all of
+//! them fill and void the same stripes and push each other out of a small index. A stale answer is counted, none is
+//! allowed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use engine::Error;
+use engine::entropy::{Entropy as _, SeededEntropy};
+use engine::error::Unauthenticated;
+use engine::record::RecordId;
+use engine::secret::Secret;
+use engine::selection::Selection;
+use engine::token::TokenId;
+use engine::verbs::issue::Issue;
+use engine::verbs::records::RecordEdit;
+use engine::verbs::update::{Edit, Field, Guard, Update};
+
+use crate::rig::{Rig, tags_of};
+
+const WRITERS: u64 = 8;
+const STEPS: usize = 150;
+
+/// What the next verify of a token must say.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Expected {
+    Version(u64),
+    Expired(u64),
+    Not(Unauthenticated),
+}
+
+/// A number below `bound`.
+fn below(random: &SeededEntropy, bound: usize) -> usize {
+    let mut bytes = [0; 4];
+    random.fill(&mut bytes);
+    u32::from_be_bytes(bytes) as usize % bound
+}
+
+struct Owned {
+    id: TokenId,
+    secret: Secret,
+    parent: RecordId,
+    expected: Expected,
+}
+
+async fn fresh(rig: &Rig) -> Owned {
+    let parent = rig.record("method", &format!("{:?}", rig.secret().expose()), None).await;
+    let secret = rig.secret();
+    let issue = Issue {
+        class: "client".to_owned(),
+        name: None,
+        parent: Some(parent),
+        tags: tags_of(&[], &[]),
+        expires_at: None,
+        permissions: Vec::new(),
+        addresses: Vec::new(),
+        secret: secret.clone(),
+        hint: String::new(),
+        keep_secret: false,
+    };
+    let id = rig.engine.issue(&rig.caller, issue).await.unwrap().id;
+    Owned {
+        id,
+        secret,
+        parent,
+        expected: Expected::Version(1),
+    }
+}
+
+/// One write that returns, and what must hold from then on.
+async fn write(rig: &Rig, owned: &mut Owned, kind: usize, name: usize) {
+    let (engine, caller) = (&rig.engine, &rig.caller);
+    let update = |edit| Update {
+        selection: Selection::of(owned.id),
+        edit,
+        guard: Guard::Nothing,
+    };
+    let next = match owned.expected {
+        Expected::Version(version) | Expected::Expired(version) => version + 1,
+        Expected::Not(_) => {
+            *owned = fresh(rig).await;
+            return;
+        }
+    };
+    match kind {
+        0..=4 => {
+            let edit = Edit {
+                name: Field::Set(name.to_string()),
+                ..Edit::default()
+            };
+            engine.update(caller, update(edit)).await.unwrap();
+            owned.expected = match owned.expected {
+                Expected::Expired(_) => Expected::Expired(next),
+                _ => Expected::Version(next),
+            };
+        }
+        5..=6 => {
+            let edit = match owned.expected {
+                Expected::Expired(_) => Field::Clear,
+                _ => Field::Set(rig.in_secs(-1)),
+            };
+            let edit = Edit {
+                expires_at: edit,
+                ..Edit::default()
+            };
+            engine.update(caller, update(edit)).await.unwrap();
+            owned.expected = match owned.expected {
+                Expected::Expired(_) => Expected::Version(next),
+                _ => Expected::Expired(next),
+            };
+        }
+        7 => {
+            engine.revoke(caller, Selection::of(owned.id), Guard::Nothing).await.unwrap();
+            owned.expected = Expected::Not(Unauthenticated::Revoked);
+        }
+        8 => {
+            engine.delete(caller, Selection::of(owned.id)).await.unwrap();
+            owned.expected = Expected::Not(Unauthenticated::Unknown);
+        }
+        9 => {
+            engine.delete_record(caller, owned.parent).await.unwrap();
+            owned.expected = Expected::Not(Unauthenticated::Orphaned);
+        }
+        _ => {
+            // The record above ends: the token with it, though its own row is untouched.
+            let ended = Some(rig.in_secs(-1));
+            let edit = move |_: &engine::record::Record| {
+                Ok(RecordEdit {
+                    expires_at: ended.map_or(Field::Keep, Field::Set),
+                    ..RecordEdit::default()
+                })
+            };
+            engine.update_record(caller, owned.parent, Guard::Nothing, edit).await.unwrap();
+            owned.expected = Expected::Not(Unauthenticated::Expired);
+        }
+    }
+}
+
+async fn holds(rig: &Rig, owned: &Owned) -> bool {
+    let verified = rig.engine.verify(rig.realm, &owned.secret, None).await;
+    match (owned.expected, verified) {
+        (Expected::Version(version), Ok(token)) => token.version == version,
+        (Expected::Expired(_), Err(Error::Unauthenticated(Unauthenticated::Expired))) => true,
+        (Expected::Not(cause), Err(Error::Unauthenticated(found))) => cause == found,
+        _ => false,
+    }
+}
+
+/// Writes and verifies in turn, several tokens of its own; some writes are given up by their caller half-way.
+async fn writer(rig: Arc<Rig>, number: u64, secrets: Arc<std::sync::Mutex<Vec<Secret>>>) -> u64 {
+    let random = SeededEntropy::new(number);
+    let mut tokens = Vec::new();
+    for _ in 0..3 {
+        tokens.push(fresh(&rig).await);
+    }
+    let mut stale = 0;
+    for step in 0..STEPS {
+        let chosen = below(&random, tokens.len());
+        secrets.lock().unwrap().push(tokens[chosen].secret.clone());
+        let kind = below(&random, 11);
+        write(&rig, &mut tokens[chosen], kind, step).await;
+        for owned in &tokens {
+            stale += u64::from(!holds(&rig, owned).await);
+        }
+    }
+    stale
+}
+
+async fn run(live_entries: usize) {
+    let rig = Arc::new(Rig::with_live_entries(live_entries).await);
+    let secrets = Arc::new(std::sync::Mutex::new(Vec::<Secret>::new()));
+    let over = Arc::new(AtomicBool::new(false));
+    let verified = Arc::new(AtomicU64::new(0));
+    // They fill the index at every moment, also between a commit and its voiding.
+    let readers = (0..4).map(|number| {
+        let (rig, secrets) = (Arc::clone(&rig), Arc::clone(&secrets));
+        let (over, verified) = (Arc::clone(&over), Arc::clone(&verified));
+        tokio::spawn(async move {
+            let random = SeededEntropy::new(100 + number);
+            while !over.load(Ordering::SeqCst) {
+                let secret = {
+                    let secrets = secrets.lock().unwrap();
+                    let recent = &secrets[secrets.len().saturating_sub(16)..];
+                    (!recent.is_empty()).then(|| recent[below(&random, recent.len())].clone())
+                };
+                if let Some(secret) = secret {
+                    let _ = rig.engine.verify(rig.realm, &secret, None).await;
+                    verified.fetch_add(1, Ordering::Relaxed);
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    let readers: Vec<_> = readers.collect();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|number| tokio::spawn(writer(Arc::clone(&rig), number, Arc::clone(&secrets))))
+        .collect();
+    let mut stale = 0;
+    for writer in writers {
+        stale += writer.await.unwrap();
+    }
+    over.store(true, Ordering::SeqCst);
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    assert_eq!(stale, 0, "stale answers with {live_entries} live entries");
+    assert!(verified.load(Ordering::Relaxed) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_sees_what_was_before_a_returned_write_with_a_small_index() {
+    run(4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_sees_what_was_before_a_returned_write_with_a_large_index() {
+    run(1_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_hangs_up_leaves_the_index_as_the_store_is() {
+    let rig = Rig::new().await;
+    for round in 0..40_u64 {
+        let (token, secret) = rig.issue("a", &[]).await;
+        rig.engine.verify(rig.realm, &secret, None).await.unwrap();
+        let revoke = rig.engine.revoke(&rig.caller, Selection::of(token.id), Guard::Nothing);
+        let patience = std::time::Duration::from_micros(round * 50);
+        let _ = tokio::time::timeout(patience, revoke).await;
+        // Whatever became of it: once the store says revoked, so does verify.
+        let found = loop {
+            let selection = Selection::of(token.id);
+            let action = engine::permission::Action::Read;
+            let found = rig.engine.find(&rig.caller, action, &selection).await.unwrap();
+            let state = found.tokens[0].state;
+            if state == engine::token::State::Revoked || round == 0 {
+                break state;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            if rig.engine.verify(rig.realm, &secret, None).await.is_err() {
+                continue;
+            }
+            // Not sent at all: then it is in force still, in both.
+            let again = rig.engine.revoke(&rig.caller, Selection::of(token.id), Guard::Nothing).await;
+            again.unwrap();
+        };
+        if found == engine::token::State::Revoked {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            assert!(rig.engine.verify(rig.realm, &secret, None).await.is_err(), "round {round}");
+        }
+    }
+}

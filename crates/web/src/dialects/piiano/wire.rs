@@ -1,0 +1,483 @@
+//! The bodies of the token calls as they travel: requests, read strictly by hand, and answers.
+//!
+//! The one thing a newcomer would get wrong: these types decide by the request alone. Whether a property exists or a
+//! value fits its type needs the schema and is decided later, after the match. `Debug` of a request never shows a value.
+
+use std::fmt;
+
+use engine::error::Error;
+use engine::limits;
+use engine::tags::Tags;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::call::uuid;
+use super::error::Failure;
+use super::fields::Fields;
+use super::vocabulary::schema::is_property_name;
+use super::vocabulary::template::Template;
+
+/// What a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TokenType {
+    /// The values as they were; the same values in the same scope give the same token.
+    Pci,
+    /// As `pci`, but it cannot be detokenized.
+    PciOneway,
+    /// The values of its object as they are when it is detokenized.
+    Pointer,
+    /// The values as they were; always a new token.
+    Randomized,
+    /// The values as they were; the token's ID is computed from them.
+    Deterministic,
+}
+
+impl TokenType {
+    const ALL: [Self; 5] = [
+        Self::Pci,
+        Self::PciOneway,
+        Self::Pointer,
+        Self::Randomized,
+        Self::Deterministic,
+    ];
+
+    /// The word on the wire, which is also the class of the engine's tokens.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Pci => "pci",
+            Self::PciOneway => "pci_oneway",
+            Self::Pointer => "pointer",
+            Self::Randomized => "randomized",
+            Self::Deterministic => "deterministic",
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name() == name)
+    }
+}
+
+/// Where values come from: exactly one of these.
+#[derive(Clone, PartialEq, ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum InputObject {
+    /// The ID of a stored object.
+    Id(Uuid),
+    /// Values that conform to the schema, not necessarily all of them.
+    #[schema(value_type = std::collections::HashMap<String, Value>)]
+    Fields(Map<String, Value>),
+    /// Output of encrypt. Not served yet: 501.
+    Encrypted(EncryptedObject),
+    /// The index of another entry of the same request; only in tokenize.
+    RequestIndex(usize),
+}
+
+/// An encrypted object.
+#[derive(Clone, PartialEq, Eq, ToSchema)]
+pub(super) struct EncryptedObject {
+    /// In base64.
+    pub(super) ciphertext: String,
+    /// The scope it was encrypted with; the ciphertext's own if absent.
+    pub(super) scope: Option<String>,
+}
+
+impl fmt::Debug for InputObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Id(_) => "Id",
+            Self::Fields(_) => "Fields",
+            Self::Encrypted(_) => "Encrypted",
+            Self::RequestIndex(_) => "RequestIndex",
+        })
+    }
+}
+
+impl InputObject {
+    fn read(value: &Value, place: &str) -> Result<Self, Failure> {
+        let known = ["id", "fields", "encrypted", "request_index"];
+        let fields = Fields::of(value, place, &known)?;
+        if fields.len() != 1 {
+            let rule = "must have exactly one of id, fields, encrypted and request_index";
+            return Err(Failure::invalid(place, rule));
+        }
+        if let Some(text) = fields.text("id")? {
+            let id = uuid(text).ok_or_else(|| fields.refuse("id", "must be a UUID"))?;
+            return Ok(Self::Id(id));
+        }
+        if let Some(value) = fields.get("encrypted") {
+            let place = fields.at("encrypted");
+            let encrypted = Fields::of(value, &place, &["ciphertext", "scope"])?;
+            let ciphertext = encrypted
+                .text("ciphertext")?
+                .ok_or_else(|| encrypted.refuse("ciphertext", "must be given"))?;
+            return Ok(Self::Encrypted(EncryptedObject {
+                ciphertext: ciphertext.to_owned(),
+                scope: encrypted.text("scope")?.map(str::to_owned),
+            }));
+        }
+        if let Some(index) = fields.get("request_index") {
+            let index = index.as_u64().and_then(|index| usize::try_from(index).ok());
+            return index
+                .map(Self::RequestIndex)
+                .ok_or_else(|| fields.refuse("request_index", "must be a whole number from 0"));
+        }
+        match fields.get("fields") {
+            Some(Value::Object(map)) if map.values().any(|value| !value.is_null()) => {
+                Ok(Self::Fields(map.clone()))
+            }
+            Some(Value::Object(_)) => Err(fields.refuse("fields", "must hold a value")),
+            _ => Err(fields.refuse("fields", "must be an object")),
+        }
+    }
+}
+
+/// The body of an update of tokens.
+#[derive(Debug, Clone, ToSchema)]
+pub(super) struct UpdateTokenRequest {
+    /// Replace the tags of the tokens; an empty list removes all.
+    #[schema(max_items = 10)]
+    tags: Option<Vec<String>>,
+    /// Those of `tags` that no other token of the tenant may carry.
+    #[schema(value_type = Option<Vec<String>>)]
+    ensure_unique_tenant_tags: Vec<String>,
+    /// The new data of the token, in place of all of the former.
+    pub(super) object: Option<InputObject>,
+    /// The properties of `object` that become the token's data; all if absent.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub(super) props: Vec<String>,
+}
+
+impl UpdateTokenRequest {
+    pub(super) fn read(body: &Value) -> Result<Self, Failure> {
+        let known = ["tags", "ensure_unique_tenant_tags", "object", "props"];
+        let fields = Fields::of(body, "", &known)?;
+        let object = object(&fields)?;
+        if matches!(object, Some(InputObject::RequestIndex(_))) {
+            return Err(fields.refuse("object.request_index", "has no meaning in an update"));
+        }
+        let props = props(&fields, "props")?;
+        if object.is_none() && fields.get("props").is_some() {
+            return Err(fields.refuse("props", "has a meaning only beside object"));
+        }
+        Ok(Self {
+            tags: fields.texts("tags")?,
+            ensure_unique_tenant_tags: fields
+                .texts("ensure_unique_tenant_tags")?
+                .unwrap_or_default(),
+            object,
+            props,
+        })
+    }
+
+    /// The tags that replace the present ones; `None` keeps them.
+    pub(super) fn tags(&self, max: usize) -> Result<Option<Tags>, Failure> {
+        let unique = &self.ensure_unique_tenant_tags;
+        if self.tags.is_none() && unique.is_empty() {
+            return Ok(None);
+        }
+        let tags = self.tags.clone().unwrap_or_default();
+        checked_tags("", tags, unique.clone(), max).map(Some)
+    }
+}
+
+/// One token to be made.
+#[derive(Debug, Clone, ToSchema)]
+pub(super) struct TokenizeRequest {
+    /// What the token is to be.
+    #[schema(rename = "type")]
+    pub(super) kind: TokenType,
+    /// Where its values come from.
+    pub(super) object: InputObject,
+    /// Which of them; all if absent. A stored object's own properties only if they are named.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub(super) props: Vec<String>,
+    /// The token's ID, at most 128 of letters, digits, `-` and `_`; not together with `fptemplate`.
+    pub(super) token_id: Option<String>,
+    /// Within which the same values are the same token; across collections if it begins with `global:`.
+    #[schema(value_type = Option<String>, default = "default")]
+    pub(super) scope: String,
+    /// The tags of the token; appended if it exists.
+    #[schema(value_type = Option<Vec<String>>, max_items = 10)]
+    tags: Vec<String>,
+    /// Those of `tags` that no other token of the tenant may carry.
+    #[schema(value_type = Option<Vec<String>>)]
+    ensure_unique_tenant_tags: Vec<String>,
+    /// Whether `fields` are also stored as a new object, which then owns the token.
+    #[schema(value_type = Option<bool>, default = false)]
+    pub(super) store_object: bool,
+    /// The form of the token's ID: `primary_account_number`, or a UUID if absent.
+    #[schema(value_type = Option<String>)]
+    pub(super) fptemplate: Option<&'static str>,
+    /// The properties that the form is taken from.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub(super) fpprops: Vec<String>,
+}
+
+/// The body of a tokenization.
+pub(super) fn read_tokenize(body: &Value) -> Result<Vec<TokenizeRequest>, Failure> {
+    let items = body
+        .as_array()
+        .ok_or_else(|| Failure::invalid("body", "must be an array"))?;
+    if items.is_empty() {
+        return Err(Failure::invalid("body", "must have at least one item"));
+    }
+    if items.len() > limits::ISSUED_PER_CALL_MAX {
+        return Err(Error::TooMany {
+            what: "tokens to be made",
+            max: limits::ISSUED_PER_CALL_MAX,
+        }
+        .into());
+    }
+    let requests = items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| TokenizeRequest::read(item, &format!("[{index}]")));
+    requests.collect()
+}
+
+impl TokenizeRequest {
+    /// Characters of a scope. Choice: the product documents none.
+    const SCOPE_CHARS_MAX: usize = 256;
+
+    fn read(value: &Value, place: &str) -> Result<Self, Failure> {
+        let known = [
+            "type",
+            "object",
+            "props",
+            "token_id",
+            "scope",
+            "tags",
+            "ensure_unique_tenant_tags",
+            "store_object",
+            "fptemplate",
+            "fpprops",
+        ];
+        let fields = Fields::of(value, place, &known)?;
+        let kind = fields
+            .text("type")?
+            .and_then(TokenType::from_name)
+            .ok_or_else(|| {
+                let rule = "must be one of pci, pci_oneway, pointer, randomized and deterministic";
+                fields.refuse("type", rule)
+            })?;
+        let object = object(&fields)?.ok_or_else(|| fields.refuse("object", "must be given"))?;
+        let scope = match fields.text("scope")? {
+            None | Some("") => "default",
+            Some(scope) if scope.chars().count() <= Self::SCOPE_CHARS_MAX => scope,
+            Some(_) => {
+                let rule = format!("has at most {} characters", Self::SCOPE_CHARS_MAX);
+                return Err(fields.refuse("scope", &rule));
+            }
+        };
+        let request = Self {
+            kind,
+            object,
+            props: props(&fields, "props")?,
+            token_id: fields.text("token_id")?.map(str::to_owned),
+            scope: scope.to_owned(),
+            tags: fields.texts("tags")?.unwrap_or_default(),
+            ensure_unique_tenant_tags: fields
+                .texts("ensure_unique_tenant_tags")?
+                .unwrap_or_default(),
+            store_object: fields.flag("store_object")?.unwrap_or(false),
+            fptemplate: template(&fields)?,
+            fpprops: props(&fields, "fpprops")?,
+        };
+        request.check(&fields)?;
+        Ok(request)
+    }
+
+    /// The tags of the entry with this index.
+    pub(super) fn tags(&self, index: usize, max: usize) -> Result<Tags, Failure> {
+        let unique = self.ensure_unique_tenant_tags.clone();
+        checked_tags(&format!("[{index}]."), self.tags.clone(), unique, max)
+    }
+
+    /// Rules between the fields.
+    fn check(&self, fields: &Fields<'_>) -> Result<(), Failure> {
+        if let Some(id) = &self.token_id {
+            let fits = (1..=limits::EXTERNAL_ID_CHARS_MAX).contains(&id.len())
+                && id
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+            if !fits {
+                let rule = "must be 1 to 128 letters, digits, dashes and underscores";
+                return Err(fields.refuse("token_id", rule));
+            }
+            if self.fptemplate.is_some() || !self.fpprops.is_empty() {
+                let rule = "cannot be given together with fptemplate or fpprops";
+                return Err(fields.refuse("token_id", rule));
+            }
+        }
+        if self.fptemplate.is_some() == self.fpprops.is_empty() {
+            let rule = "must be given together with fptemplate, and only then";
+            return Err(fields.refuse("fpprops", rule));
+        }
+        let is_fields = matches!(self.object, InputObject::Fields(_));
+        if self.store_object && !is_fields {
+            return Err(fields.refuse("store_object", "must come with object.fields"));
+        }
+        if self.kind == TokenType::Pointer && is_fields && !self.store_object {
+            let rule = "must be a stored object, because a pointer reads it later";
+            return Err(fields.refuse("object", rule));
+        }
+        Ok(())
+    }
+}
+
+fn object(fields: &Fields<'_>) -> Result<Option<InputObject>, Failure> {
+    fields
+        .get("object")
+        .map(|value| InputObject::read(value, &fields.at("object")))
+        .transpose()
+}
+
+/// Names of properties, each once. Empty is the same as absent.
+fn props(fields: &Fields<'_>, name: &str) -> Result<Vec<String>, Failure> {
+    let mut props: Vec<String> = Vec::new();
+    for prop in fields.criteria(name)? {
+        if !is_property_name(&prop) {
+            return Err(fields.refuse(name, "must be names of properties"));
+        }
+        if !props.contains(&prop) {
+            props.push(prop);
+        }
+    }
+    Ok(props)
+}
+
+fn checked_tags(
+    place: &str,
+    tags: Vec<String>,
+    unique: Vec<String>,
+    max: usize,
+) -> Result<Tags, Failure> {
+    Tags::new(tags, unique, max).map_err(|error| match error {
+        Error::Invalid { field, message } => {
+            let name = match field {
+                "unique_tags" => "ensure_unique_tenant_tags",
+                other => other,
+            };
+            Failure::invalid(&format!("{place}{name}"), &format!("is refused: {message}"))
+        }
+        other => other.into(),
+    })
+}
+
+fn template(fields: &Fields<'_>) -> Result<Option<&'static str>, Failure> {
+    match fields.text("fptemplate")? {
+        None => Ok(None),
+        Some(name) => Template::from_name(name)
+            .map(|template| Some(template.name()))
+            .ok_or_else(|| fields.refuse("fptemplate", "must be primary_account_number")),
+    }
+}
+
+/// What a search selects by: at least one of the lists must have an item.
+#[derive(Debug, Clone, Default, PartialEq, Eq, ToSchema)]
+pub(super) struct QueryToken {
+    /// Tokens of any of these objects, all of which must exist.
+    #[schema(value_type = Option<Vec<Uuid>>, max_items = 1000)]
+    pub(super) object_ids: Vec<Uuid>,
+    /// Tokens with any of these IDs.
+    #[schema(value_type = Option<Vec<String>>, max_items = 1000)]
+    pub(super) token_ids: Vec<String>,
+    /// Tokens with at least all of these tags.
+    #[schema(value_type = Option<Vec<String>>, max_items = 1000)]
+    pub(super) tags: Vec<String>,
+}
+
+impl QueryToken {
+    pub(super) fn read(body: &Value) -> Result<Self, Failure> {
+        let fields = Fields::of(body, "", &["object_ids", "token_ids", "tags"])?;
+        Ok(Self {
+            object_ids: fields.uuids("object_ids")?,
+            token_ids: fields.criteria("token_ids")?,
+            tags: fields.criteria("tags")?,
+        })
+    }
+}
+
+/// A token that was made, or found to be there.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TokenValue {
+    /// Its ID.
+    pub(super) token_id: String,
+    /// The object that was stored with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) object_id: Option<Uuid>,
+}
+
+/// What a token stands for.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DetokenizedToken {
+    /// Its ID.
+    pub(super) token_id: String,
+    /// The values, by the names they were asked by.
+    #[schema(value_type = std::collections::HashMap<String, Value>)]
+    pub(super) fields: Map<String, Value>,
+    /// If asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) metadata: Option<TokenMetadata>,
+}
+
+/// What is known of a token beside what it stands for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TokenMetadata {
+    /// What it is.
+    #[serde(rename = "type")]
+    #[schema(value_type = TokenType)]
+    pub(super) kind: String,
+    /// Within which the same values are the same token.
+    pub(super) scope: String,
+    /// Its ID.
+    pub(super) token_id: String,
+    /// What all entries of the ID have in common.
+    pub(super) agg: Aggregate,
+    /// The entries that match, one for each object that shares the ID.
+    pub(super) tokens: Vec<TokenRefMetadata>,
+}
+
+/// What all entries of one ID have in common.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Aggregate {
+    /// The latest effective expiration; null is never.
+    #[schema(format = DateTime)]
+    pub(super) max_effective_expiration_time: Option<String>,
+}
+
+/// One entry of a token.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TokenRefMetadata {
+    /// When it was made.
+    #[schema(format = DateTime)]
+    pub(super) creation_time: String,
+    /// When it ends by itself; null is never.
+    #[schema(required, format = DateTime)]
+    pub(super) expiration_time: Option<String>,
+    /// When it ends in effect, its object considered.
+    #[schema(required, format = DateTime)]
+    pub(super) effective_expiration_time: Option<String>,
+    /// The object that owns it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) object_id: Option<Uuid>,
+    /// The tenant it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) effective_tenant_id: Option<String>,
+    /// All tags of the entries that share the ID.
+    pub(super) tags: Vec<String>,
+}
+
+/// How many tokens a collection has.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Count {
+    /// In force.
+    pub(super) active: u64,
+    /// Ended, and still there.
+    pub(super) archived: u64,
+    /// Both.
+    pub(super) total: u64,
+}
