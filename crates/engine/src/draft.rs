@@ -29,7 +29,6 @@ pub(crate) struct Draft<'a> {
     /// Pairs, because of two holders that go in one call only one can be found at a place.
     releases: BTreeSet<(Place, Holder)>,
     forgotten: Vec<(ValueId, u64)>,
-    marks: Vec<MarkWrite>,
     /// Rows that count as changed although they read the same: what they stand for is new.
     touched: BTreeSet<Holder>,
 }
@@ -53,7 +52,6 @@ impl<'a> Draft<'a> {
             claims: BTreeMap::new(),
             releases: BTreeSet::new(),
             forgotten: Vec::new(),
-            marks: Vec::new(),
             touched: BTreeSet::new(),
         }
     }
@@ -252,10 +250,6 @@ impl<'a> Draft<'a> {
         self.claims.insert(place, holder);
     }
 
-    pub(crate) fn mark(&mut self, place: Place, holder: Holder) {
-        self.marks.push(MarkWrite::Set(place, holder));
-    }
-
     /// The batch, or `None` if nothing differs from the rows: then there is no event either.
     pub(crate) fn finish(mut self, mut event: Event) -> Option<Batch> {
         let mut batch = Batch {
@@ -263,7 +257,7 @@ impl<'a> Draft<'a> {
             values: Vec::new(),
             records: Vec::new(),
             locators: Vec::new(),
-            marks: std::mem::take(&mut self.marks),
+            marks: Vec::new(),
             event: event.clone(),
         };
         self.give_up_unique_tags();
@@ -457,7 +451,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The marks of a token, all derived from it.
+/// The marks of a token: those that follow from its fields, and those of its dialect.
 fn token_marks(token: &Token) -> BTreeSet<Place> {
     let mut marks: BTreeSet<Place> = token
         .tags
@@ -479,6 +473,7 @@ fn token_marks(token: &Token) -> BTreeSet<Place> {
     if let Some(at) = token.expires_at {
         marks.insert(Place::new(Space::EXPIRY_DAY, Key::of_day(at.day())));
     }
+    marks.extend(token.marks.iter().cloned());
     marks
 }
 

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::task::JoinSet;
+
 use crate::batch::Batch;
 use crate::caller::Caller;
 use crate::clock::{Clock, Timestamp};
@@ -47,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) live: LiveIndex,
     pub(crate) usage: UsageCounters,
     pub(crate) refusals: Refusals,
+    /// What was begun in the background and must be on disk before the store closes.
+    pub(crate) background: Mutex<JoinSet<()>>,
 }
 
 impl fmt::Debug for Engine {
@@ -72,6 +76,7 @@ impl Engine {
             live: LiveIndex::new(parts.live_entries),
             usage: UsageCounters::default(),
             refusals: Refusals::default(),
+            background: Mutex::default(),
         }))
     }
 
@@ -95,8 +100,28 @@ impl Engine {
         Ok(self.0.store.ready().await?)
     }
 
+    /// Goes on without the caller; awaited by [`Engine::close`].
+    pub(crate) fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self
+            .0
+            .background
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Those that have ended are forgotten, so that the set does not grow.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(work);
+    }
+
     /// Writes what is only counted so far and closes the store.
     pub async fn close(&self) {
+        let tasks = std::mem::take(
+            &mut *self
+                .0
+                .background
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        tasks.join_all().await;
         self.flush_usage().await;
         self.flush_refusals(true).await;
         self.0.store.close().await;

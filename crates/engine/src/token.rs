@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::limits;
 use crate::locator::Holder;
+use crate::locator::Place;
 use crate::realm::RealmId;
 use crate::record::{Record, RecordId};
 use crate::value::ValueId;
@@ -101,6 +102,8 @@ pub struct Token {
     pub updated_at: Timestamp,
     /// Who made that.
     pub updated_by: String,
+    /// Marks of its dialect, beside those that follow from the fields above; they go with it.
+    pub marks: Vec<Place>,
     /// What only its family has.
     pub body: Body,
 }

@@ -346,7 +346,7 @@ mod tests {
     fn every_default_is_good() {
         let settings = Settings::resolve(&layers(&[], &[], ""), false).unwrap();
         assert_eq!(settings.listen, "127.0.0.1:7600".parse().unwrap());
-        assert_eq!(settings.retention, Duration::from_secs(720 * 3600));
+        assert_eq!(settings.retention, Duration::from_hours(720));
         assert!(!settings.show_metrics && !settings.show_documents);
         assert_eq!(settings.dialects.len(), dialects::ALL.len());
         let dev = Settings::resolve(&layers(&[], &[], ""), true).unwrap();

@@ -162,7 +162,7 @@ fn begin_intervals(app: &App, settings: &Settings) -> JoinSet<()> {
     let engine = app.engine.clone();
     let interval = settings.flush_interval;
     tasks.spawn(async move {
-        let mut ticks = ticks(interval);
+        let mut ticks = ticks(interval).await;
         loop {
             ticks.tick().await;
             engine.flush_usage().await;
@@ -173,7 +173,7 @@ fn begin_intervals(app: &App, settings: &Settings) -> JoinSet<()> {
         let app = app.clone();
         let settings = settings.clone();
         tasks.spawn(async move {
-            let mut ticks = ticks(settings.purge_interval);
+            let mut ticks = ticks(settings.purge_interval).await;
             loop {
                 ticks.tick().await;
                 purge(&app, &settings).await;
@@ -184,10 +184,11 @@ fn begin_intervals(app: &App, settings: &Settings) -> JoinSet<()> {
 }
 
 /// The first tick comes after one interval: nothing is due at the start.
-fn ticks(interval: Duration) -> tokio::time::Interval {
-    let start = tokio::time::Instant::now() + interval;
-    let mut ticks = tokio::time::interval_at(start, interval);
+async fn ticks(interval: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Comes at once.
+    ticks.tick().await;
     ticks
 }
 

@@ -113,6 +113,7 @@ impl Engine {
                 created_by: actor.clone(),
                 updated_at: now,
                 updated_by: actor,
+                marks: Vec::new(),
                 body: Body::Access(Access {
                     proof: proof.0,
                     hint: issue.hint.clone(),

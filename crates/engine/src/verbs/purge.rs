@@ -3,6 +3,8 @@
 //! The one thing to know: it works in batches, each a transaction of its own with its own event, and decides anew inside
 //! each of them: a token that was restored meanwhile stays.
 
+use std::collections::BTreeMap;
+
 use crate::caller::Caller;
 use crate::clock::Timestamp;
 use crate::draft::Draft;
@@ -63,28 +65,45 @@ impl Engine {
             if tombstones.is_empty() {
                 return Ok(());
             }
+            let former = *purged;
             for record in tombstones {
-                let mut below = vec![record.id];
-                // Depth first; a level has at most as many entries as the tree is deep times a page.
-                while let Some(id) = below.pop() {
-                    let children = self.children(caller, id).await?;
-                    let (tokens, records) = split(&children);
-                    if tokens.is_empty() && records.is_empty() {
-                        self.remove_record(caller, id, purged).await?;
-                        continue;
-                    }
-                    let former = purged.tokens;
-                    self.remove_tokens(caller, tokens, before, true, purged)
-                        .await?;
-                    if records.is_empty() && purged.tokens == former {
-                        // Nothing could be removed here: leave the rest to the next purge rather than turn in circles.
-                        return Ok(());
-                    }
-                    below.push(id);
-                    below.extend(records);
-                }
+                self.purge_below(caller, record.id, before, purged).await?;
+            }
+            if *purged == former {
+                // None of them can go: leave them to the next purge rather than turn in circles.
+                return Ok(());
             }
         }
+    }
+
+    /// Depth first; a level has at most as many entries as the tree is deep times a page.
+    async fn purge_below(
+        &self,
+        caller: &Caller,
+        tombstone: RecordId,
+        before: Timestamp,
+        purged: &mut Purged,
+    ) -> Result<(), Error> {
+        let mut below = vec![tombstone];
+        let mut seen = BTreeMap::new();
+        while let Some(id) = below.pop() {
+            let children = self.children(caller, id).await?;
+            if children.is_empty() {
+                self.remove_record(caller, id, purged).await?;
+                seen.remove(&id);
+                continue;
+            }
+            if seen.insert(id, *purged) == Some(*purged) {
+                tracing::warn!(record = %id.0, "what hangs from a deleted record cannot be purged");
+                return Ok(());
+            }
+            let (tokens, records) = split(&children);
+            self.remove_tokens(caller, tokens, before, true, purged)
+                .await?;
+            below.push(id);
+            below.extend(records);
+        }
+        Ok(())
     }
 
     /// One page of what hangs from a record, by either mark.

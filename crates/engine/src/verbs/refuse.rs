@@ -17,7 +17,7 @@ impl Engine {
         }
         let engine = self.clone();
         let request = request.to_owned();
-        tokio::spawn(async move {
+        self.in_background(async move {
             engine.write_repetitions(due.ended).await;
             if due.first {
                 engine.write_refusal(refusal, &request, 1).await;

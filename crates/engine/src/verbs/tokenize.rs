@@ -173,11 +173,6 @@ impl Engine {
                 .collect::<Result<Vec<_>, _>>()?;
             let claims = tokenize.tokens.iter().zip(&made);
             claim_unique(&mut draft, claims.map(|(new, one)| (one.token, &new.tags)))?;
-            for one in &made {
-                for place in &tokenize.marks {
-                    draft.mark(place.clone(), Holder::Token(one.token));
-                }
-            }
             Ok((draft.finish(seed.at(now)), made))
         })
         .await
@@ -435,6 +430,7 @@ impl Engine {
             created_by: actor.clone(),
             updated_at: now,
             updated_by: actor,
+            marks: tokenize.marks.clone(),
             body: Body::Data(Data { value }),
         }
     }
@@ -488,7 +484,12 @@ fn repeated(
     } else {
         state_at(expires_at, draft.now())
     };
+    let mut marks = entry.marks.clone();
+    marks.extend(tokenize.marks.iter().cloned());
+    marks.sort();
+    marks.dedup();
     Ok(Token {
+        marks,
         tags: new.tags.appended_to(&entry.tags, tokenize.tags_max)?,
         expires_at,
         state,

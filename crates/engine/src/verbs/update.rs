@@ -22,7 +22,7 @@ use crate::seal::{Binding, seal};
 use crate::selection::Selection;
 use crate::store::{Lookup, Rows};
 use crate::tags::{Tags, claim_unique};
-use crate::token::{Body, State, Token, TokenId};
+use crate::token::{Body, Standing, State, Token, TokenId};
 use crate::value::{Value, ValueId};
 use crate::verbs::issue::{check_lists, check_name};
 
@@ -211,7 +211,11 @@ impl Engine {
             let value = draft.value(id).cloned().ok_or(Error::Internal)?;
             // Every token of the value stands for the new content, also those that were not selected: all of them must be
             // the caller's to change, and all make a version.
-            let entries: Vec<Token> = draft.entries_of(id).cloned().collect();
+            let entries: Vec<Token> = draft
+                .entries_of(id)
+                .filter(|entry| draft.standing(entry) != Standing::Orphaned)
+                .cloned()
+                .collect();
             for entry in entries {
                 let caller = &seed.caller;
                 caller.require(action, &entry.class, entry.container)?;

@@ -48,7 +48,7 @@ impl Engine {
         }
         if self.0.usage.count(realm, token.id, now) {
             let engine = self.clone();
-            tokio::spawn(async move { engine.flush_usage().await });
+            self.in_background(async move { engine.flush_usage().await });
         }
         Ok(token)
     }

@@ -145,6 +145,7 @@ impl World {
             created_by: "maker".to_owned(),
             updated_at: now,
             updated_by: "maker".to_owned(),
+            marks: vec![Place::new(Space::of("dialect"), Key(vec![7]))],
             body,
         }
     }

@@ -19,7 +19,7 @@ use super::rows::{Columns, defect, failed, integer, json, rows_max};
 macro_rules! columns {
     () => {
         "id, version, state, expires_at, updated_at, updated_by, class, container, parent, name, tags, tenant, \
-         created_at, created_by, value, proof, hint, sealed_secret, permissions, addresses"
+         created_at, created_by, marks, value, proof, hint, sealed_secret, permissions, addresses"
     };
 }
 
@@ -39,6 +39,7 @@ fn read(row: &Row<'_>, realm: RealmId) -> Result<Token, StoreError> {
     let tenant = columns.take()?;
     let created_at = columns.instant()?;
     let created_by = columns.take()?;
+    let marks = columns.json()?;
     let value = columns.take::<Option<Uuid>>()?.map(ValueId);
     let body = match value {
         Some(value) => Body::Data(Data { value }),
@@ -66,6 +67,7 @@ fn read(row: &Row<'_>, realm: RealmId) -> Result<Token, StoreError> {
         created_by,
         updated_at,
         updated_by,
+        marks,
         body,
     })
 }
@@ -127,8 +129,8 @@ pub(super) fn write(
                 None,
                 "INSERT INTO token (realm, id, version, state, expires_at, updated_at, updated_by, class, container, \
                  parent, name, tags, tenant, created_at, created_by, value, proof, hint, sealed_secret, permissions, \
-                 addresses) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-                 ?19, ?20, ?21) ON CONFLICT (realm, id) DO NOTHING",
+                 addresses, marks) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
+                 ?19, ?20, ?21, ?22) ON CONFLICT (realm, id) DO NOTHING",
             )?;
             if inserted == 0 {
                 return Err(StoreError::Taken {
@@ -147,7 +149,7 @@ pub(super) fn write(
                 "UPDATE token SET version = ?3, state = ?4, expires_at = ?5, updated_at = ?6, updated_by = ?7, \
                  class = ?8, container = ?9, parent = ?10, name = ?11, tags = ?12, tenant = ?13, created_at = ?14, \
                  created_by = ?15, value = ?16, proof = ?17, hint = ?18, sealed_secret = ?19, permissions = ?20, \
-                 addresses = ?21 WHERE realm = ?1 AND id = ?2 AND version = ?22",
+                 addresses = ?21, marks = ?22 WHERE realm = ?1 AND id = ?2 AND version = ?23",
             )?;
             if updated == 0 {
                 return Err(StoreError::Stale);
@@ -183,6 +185,7 @@ fn put(
     let permissions = access.map(|access| json(&access.permissions)).transpose()?;
     let addresses = access.map(|access| json(&access.addresses)).transpose()?;
     let tags = json(&token.tags)?;
+    let marks = json(&token.marks)?;
     let version = integer(token.version)?;
     let mut statement = connection.prepare_cached(sql).map_err(failed)?;
     let columns = params![
@@ -209,6 +212,7 @@ fn put(
             .map(|value| value.0),
         permissions,
         addresses,
+        marks,
     ];
     let Some(from) = from else {
         return statement.execute(columns).map_err(failed);

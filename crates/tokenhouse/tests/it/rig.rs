@@ -126,6 +126,7 @@ impl Rig {
     }
 
     /// Tokenizes contents of one class.
+    #[allow(clippy::unused_self, reason = "reads as the other makers of a rig")]
     pub fn tokenization(
         &self,
         container: RecordId,

@@ -652,7 +652,7 @@ async fn everything_is_there_after_a_restart() {
     assert!(rig.engine.verify(rig.realm, &secret, None).await.is_ok());
     let usage = rig.engine.usage(&rig.caller, &[token.id]).await.unwrap();
     assert_eq!(usage[&token.id].uses, 2);
-    let secrets = rig.engine.kept_secrets(&rig.caller, &[token.clone()]).await.unwrap();
+    let secrets = rig.engine.kept_secrets(&rig.caller, std::slice::from_ref(&token)).await.unwrap();
     assert_eq!(secrets[&token.id].expose(), secret.expose());
     assert_eq!(rig.engine.open_realm("test").await.unwrap(), rig.realm);
     assert_eq!(rig.engine.realms().await.unwrap().len(), 1);

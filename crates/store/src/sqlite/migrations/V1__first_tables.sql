@@ -32,6 +32,8 @@ CREATE TABLE token (
     tenant        TEXT,
     created_at    INTEGER NOT NULL,
     created_by    TEXT    NOT NULL,
+    -- Places of its dialect at which it is marked; the truth is in the table of marks.
+    marks         TEXT    NOT NULL,
     -- A data token has a value; an access token has a proof and the columns below it.
     value         BLOB,
     proof         BLOB,

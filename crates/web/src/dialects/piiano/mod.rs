@@ -156,7 +156,7 @@ impl Dialect for Piiano {
     }
 
     fn prefixes(&self) -> &'static [&'static str] {
-        &["/api/pvlt/"]
+        &["/api/pvlt"]
     }
 
     async fn unknown(&self, request: Request) -> Response {

@@ -81,6 +81,7 @@ pub(super) struct EncryptedObject {
     /// In base64.
     pub(super) ciphertext: String,
     /// The scope it was encrypted with; the ciphertext's own if absent.
+    #[schema(value_type = String, required = false)]
     pub(super) scope: Option<String>,
 }
 
@@ -138,15 +139,16 @@ impl InputObject {
 #[derive(Debug, Clone, ToSchema)]
 pub(super) struct UpdateTokenRequest {
     /// Replace the tags of the tokens; an empty list removes all.
-    #[schema(max_items = 10)]
+    #[schema(value_type = Vec<String>, required = false, max_items = 10)]
     tags: Option<Vec<String>>,
     /// Those of `tags` that no other token of the tenant may carry.
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Vec<String>, required = false)]
     ensure_unique_tenant_tags: Vec<String>,
     /// The new data of the token, in place of all of the former.
+    #[schema(value_type = InputObject, required = false)]
     pub(super) object: Option<InputObject>,
     /// The properties of `object` that become the token's data; all if absent.
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Vec<String>, required = false)]
     pub(super) props: Vec<String>,
 }
 
@@ -192,27 +194,28 @@ pub(super) struct TokenizeRequest {
     /// Where its values come from.
     pub(super) object: InputObject,
     /// Which of them; all if absent. A stored object's own properties only if they are named.
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Vec<String>, required = false)]
     pub(super) props: Vec<String>,
     /// The token's ID, at most 128 of letters, digits, `-` and `_`; not together with `fptemplate`.
+    #[schema(value_type = String, required = false)]
     pub(super) token_id: Option<String>,
     /// Within which the same values are the same token; across collections if it begins with `global:`.
-    #[schema(value_type = Option<String>, default = "default")]
+    #[schema(value_type = String, required = false, default = "default")]
     pub(super) scope: String,
     /// The tags of the token; appended if it exists.
-    #[schema(value_type = Option<Vec<String>>, max_items = 10)]
+    #[schema(value_type = Vec<String>, required = false, max_items = 10)]
     tags: Vec<String>,
     /// Those of `tags` that no other token of the tenant may carry.
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Vec<String>, required = false)]
     ensure_unique_tenant_tags: Vec<String>,
     /// Whether `fields` are also stored as a new object, which then owns the token.
-    #[schema(value_type = Option<bool>, default = false)]
+    #[schema(value_type = bool, required = false, default = false)]
     pub(super) store_object: bool,
     /// The form of the token's ID: `primary_account_number`, or a UUID if absent.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String, required = false)]
     pub(super) fptemplate: Option<&'static str>,
     /// The properties that the form is taken from.
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Vec<String>, required = false)]
     pub(super) fpprops: Vec<String>,
 }
 
@@ -380,13 +383,13 @@ fn template(fields: &Fields<'_>) -> Result<Option<&'static str>, Failure> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, ToSchema)]
 pub(super) struct QueryToken {
     /// Tokens of any of these objects, all of which must exist.
-    #[schema(value_type = Option<Vec<Uuid>>, max_items = 1000)]
+    #[schema(value_type = Vec<Uuid>, required = false, max_items = 1000)]
     pub(super) object_ids: Vec<Uuid>,
     /// Tokens with any of these IDs.
-    #[schema(value_type = Option<Vec<String>>, max_items = 1000)]
+    #[schema(value_type = Vec<String>, required = false, max_items = 1000)]
     pub(super) token_ids: Vec<String>,
     /// Tokens with at least all of these tags.
-    #[schema(value_type = Option<Vec<String>>, max_items = 1000)]
+    #[schema(value_type = Vec<String>, required = false, max_items = 1000)]
     pub(super) tags: Vec<String>,
 }
 
@@ -408,6 +411,7 @@ pub(super) struct TokenValue {
     pub(super) token_id: String,
     /// The object that was stored with it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Uuid, required = false)]
     pub(super) object_id: Option<Uuid>,
 }
 
@@ -421,6 +425,7 @@ pub(super) struct DetokenizedToken {
     pub(super) fields: Map<String, Value>,
     /// If asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = TokenMetadata, required = false)]
     pub(super) metadata: Option<TokenMetadata>,
 }
 
@@ -445,7 +450,7 @@ pub(super) struct TokenMetadata {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Aggregate {
     /// The latest effective expiration; null is never.
-    #[schema(format = DateTime)]
+    #[schema(required, format = DateTime)]
     pub(super) max_effective_expiration_time: Option<String>,
 }
 
@@ -463,9 +468,11 @@ pub(super) struct TokenRefMetadata {
     pub(super) effective_expiration_time: Option<String>,
     /// The object that owns it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Uuid, required = false)]
     pub(super) object_id: Option<Uuid>,
     /// The tenant it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
     pub(super) effective_tenant_id: Option<String>,
     /// All tags of the entries that share the ID.
     pub(super) tags: Vec<String>,

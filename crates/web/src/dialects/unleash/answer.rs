@@ -83,16 +83,12 @@ impl Answer {
             return self.into_response();
         }
         let known = incoming.header(&header::IF_NONE_MATCH);
-        let fresh = match &self.strong {
-            Some(tag) => etag::is_fresh(known.as_deref(), None, tag),
-            None => {
-                let cache_control = incoming.header(&header::CACHE_CONTROL);
-                etag::is_fresh(
-                    known.as_deref(),
-                    cache_control.as_deref(),
-                    &etag::weak(&self.body),
-                )
-            }
+        let fresh = if let Some(tag) = &self.strong {
+            etag::is_fresh(known.as_deref(), None, tag)
+        } else {
+            let cache_control = incoming.header(&header::CACHE_CONTROL);
+            let tag = etag::weak(&self.body);
+            etag::is_fresh(known.as_deref(), cache_control.as_deref(), &tag)
         };
         if fresh {
             self.not_modified()
@@ -114,6 +110,18 @@ impl Answer {
         }
         response
     }
+}
+
+/// The response to a request. A refusal that is our fault is logged under the id that the caller sees.
+pub(super) fn respond(incoming: &Incoming, outcome: Result<Answer, WireError>) -> Response {
+    let answer = outcome.unwrap_or_else(|refusal| {
+        if refusal.status >= 500 {
+            let request = incoming.trace.id();
+            tracing::error!(request, error = refusal.id(), "answered with an error");
+        }
+        Answer::from(refusal)
+    });
+    answer.to(incoming)
 }
 
 fn tag_value(tag: &str) -> HeaderValue {

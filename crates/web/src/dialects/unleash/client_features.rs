@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::http::header::HeaderName;
 use axum::response::Response;
 
-use super::answer::Answer;
+use super::answer::{Answer, respond};
 use super::document::{ApiError, ClientFeatures};
 use super::error::{self, WireError};
 use super::incoming::Incoming;
@@ -33,6 +33,7 @@ const REVISION: u64 = 0;
         (status = 400, description = "Unleash-Client-Spec is no version.", body = ApiError),
         (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
         (status = 403, description = "The token is of another type.", body = ApiError),
+        (status = 503, description = "The store does not answer.", body = ApiError),
     ),
     security(("apiKey" = []))
 )]
@@ -41,7 +42,7 @@ pub(super) async fn client_features(
     incoming: Incoming,
 ) -> Response {
     let outcome = features(&unleash, &incoming).await;
-    unleash.respond(&incoming, outcome)
+    respond(&incoming, outcome)
 }
 
 async fn features(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireError> {

@@ -11,7 +11,7 @@ use axum::response::Response;
 use engine::Error;
 use engine::secret::Secret;
 
-use super::answer::Answer;
+use super::answer::{Answer, respond};
 use super::document::{ApiError, BulkMetrics, ClientMetrics};
 use super::error::WireError;
 use super::incoming::{Incoming, Reading};
@@ -34,6 +34,7 @@ use super::{BACKEND_KINDS, Unleash};
         (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
         (status = 403, description = "The token is of another type.", body = ApiError),
         (status = 415, description = "The body is not JSON.", body = ApiError),
+        (status = 503, description = "The store does not answer.", body = ApiError),
     ),
     security(("apiKey" = []))
 )]
@@ -42,7 +43,7 @@ pub(super) async fn client_metrics(
     Reading(incoming): Reading,
 ) -> Response {
     let outcome = metrics(&unleash, &incoming).await;
-    unleash.respond(&incoming, outcome)
+    respond(&incoming, outcome)
 }
 
 async fn metrics(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireError> {
@@ -67,6 +68,7 @@ async fn metrics(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireE
         (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
         (status = 403, description = "The token is of another type.", body = ApiError),
         (status = 415, description = "The body is not JSON.", body = ApiError),
+        (status = 503, description = "The store does not answer.", body = ApiError),
     ),
     security(("apiKey" = []))
 )]
@@ -75,7 +77,7 @@ pub(super) async fn client_metrics_bulk(
     Reading(incoming): Reading,
 ) -> Response {
     let outcome = bulk(&unleash, &incoming).await;
-    unleash.respond(&incoming, outcome)
+    respond(&incoming, outcome)
 }
 
 async fn bulk(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireError> {
@@ -114,6 +116,7 @@ async fn bulk(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireErro
         (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
         (status = 403, description = "The token is of another type.", body = ApiError),
         (status = 415, description = "The body is not JSON.", body = ApiError),
+        (status = 503, description = "The store does not answer.", body = ApiError),
     ),
     security(("apiKey" = []))
 )]
@@ -122,7 +125,7 @@ pub(super) async fn client_metrics_edge(
     Reading(incoming): Reading,
 ) -> Response {
     let outcome = edge(&unleash, &incoming).await;
-    unleash.respond(&incoming, outcome)
+    respond(&incoming, outcome)
 }
 
 async fn edge(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireError> {

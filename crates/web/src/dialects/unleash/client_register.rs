@@ -8,7 +8,7 @@ use axum::http::header::HeaderName;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
-use super::answer::Answer;
+use super::answer::{Answer, respond};
 use super::document::{ApiError, RegisterClient};
 use super::error::WireError;
 use super::incoming::{Incoming, Reading};
@@ -30,6 +30,7 @@ use super::{BACKEND_KINDS, PRODUCT_VERSION, Unleash};
         (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
         (status = 403, description = "The token is of another type.", body = ApiError),
         (status = 415, description = "The body is not JSON.", body = ApiError),
+        (status = 503, description = "The store does not answer.", body = ApiError),
     ),
     security(("apiKey" = []))
 )]
@@ -38,7 +39,7 @@ pub(super) async fn client_register(
     Reading(incoming): Reading,
 ) -> Response {
     let outcome = register(&unleash, &incoming).await;
-    unleash.respond(&incoming, outcome)
+    respond(&incoming, outcome)
 }
 
 async fn register(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireError> {

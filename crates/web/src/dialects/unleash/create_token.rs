@@ -10,7 +10,7 @@ use engine::clock::Timestamp;
 use engine::permission::Action;
 
 use super::Unleash;
-use super::answer::Answer;
+use super::answer::{Answer, respond};
 use super::document::{ApiError, ApiToken, CreateApiToken};
 use super::error::{self, WireError};
 use super::incoming::Incoming;
@@ -42,7 +42,7 @@ use super::wire::{CREATED_LOCATION, CreateAnswer, UnkeptCreateAnswer};
 )]
 pub(super) async fn create_token(State(unleash): State<Unleash>, incoming: Incoming) -> Response {
     let outcome = create(&unleash, &incoming).await;
-    unleash.respond(&incoming, outcome)
+    respond(&incoming, outcome)
 }
 
 async fn create(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireError> {
@@ -79,7 +79,7 @@ async fn create(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireEr
         .expires_at
         .and_then(|at| Timestamp::from_micros(at.as_micros()));
     let name = wanted.token_name.clone();
-    let issue = unleash.issue(scope, name, expires_at, secret.clone());
+    let issue = unleash.issue(&scope, name, expires_at, secret.clone());
     let token = engine.issue(&caller, issue).await;
     let token = token.map_err(|error| unleash.refusal(error))?;
 

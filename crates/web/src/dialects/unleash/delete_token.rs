@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use engine::permission::Action;
 
-use super::answer::Answer;
+use super::answer::{Answer, respond};
 use super::document::ApiError;
 use super::error::WireError;
 use super::incoming::Incoming;
@@ -35,7 +35,7 @@ use super::{TOKEN_SEGMENT, Unleash};
 )]
 pub(super) async fn delete_token(State(unleash): State<Unleash>, incoming: Incoming) -> Response {
     let outcome = delete(&unleash, &incoming).await;
-    unleash.respond(&incoming, outcome)
+    respond(&incoming, outcome)
 }
 
 async fn delete(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireError> {

@@ -6,8 +6,11 @@
 #![allow(dead_code, reason = "these types are only described, never built")]
 
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, Info, InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{
+    ComponentsBuilder, Info, InfoBuilder, OpenApi, OpenApiBuilder, RefOr, Schema,
+};
 
 /// What a token may be used for.
 #[derive(ToSchema)]
@@ -251,6 +254,16 @@ pub(super) struct ApiError {
     pub details: Option<Vec<ErrorDetail>>,
     /// The permissions of which one is needed.
     pub permissions: Option<Vec<String>>,
+}
+
+/// A date, or milliseconds since 1970.
+fn date_or_number() -> RefOr<Schema> {
+    let date = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+    let number = ObjectBuilder::new().schema_type(Type::Number);
+    let either = OneOfBuilder::new().item(date).item(number).build();
+    RefOr::T(Schema::OneOf(either))
 }
 
 /// The document without its paths.

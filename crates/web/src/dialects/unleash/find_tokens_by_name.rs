@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use engine::permission::Action;
 
-use super::answer::Answer;
+use super::answer::{Answer, respond};
 use super::document::{ApiError, ApiTokens};
 use super::error::WireError;
 use super::incoming::Incoming;
@@ -28,6 +28,7 @@ use super::{TOKEN_SEGMENT, Unleash};
         (status = 400, description = "The name is not properly escaped.", body = ApiError),
         (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
         (status = 403, description = "The caller may not list tokens.", body = ApiError),
+        (status = 503, description = "The store does not answer.", body = ApiError),
     ),
     security(("apiKey" = []))
 )]
@@ -36,7 +37,7 @@ pub(super) async fn find_tokens_by_name(
     incoming: Incoming,
 ) -> Response {
     let outcome = find(&unleash, &incoming).await;
-    unleash.respond(&incoming, outcome)
+    respond(&incoming, outcome)
 }
 
 async fn find(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireError> {

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
 use super::Unleash;
-use super::answer::Answer;
+use super::answer::{Answer, respond};
 use super::document::{ApiError, ClientMetrics, FrontendQuery, FrontendToggles, RegisterClient};
 use super::error::{self, WireError};
 use super::incoming::{Incoming, Reading};
@@ -44,12 +44,13 @@ const PREFLIGHT_SECS: &str = "86400";
         (status = 304, description = "The caller has it already (If-None-Match)."),
         (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
         (status = 403, description = "The token is of another type.", body = ApiError),
+        (status = 503, description = "The store does not answer.", body = ApiError),
     ),
     security(("apiKey" = []))
 )]
 pub(super) async fn frontend_get(State(unleash): State<Unleash>, incoming: Incoming) -> Response {
     let outcome = toggles(&unleash, &incoming).await;
-    for_pages(unleash.respond(&incoming, outcome))
+    for_pages(respond(&incoming, outcome))
 }
 
 async fn toggles(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireError> {
@@ -72,6 +73,7 @@ async fn toggles(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireE
         (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
         (status = 403, description = "The token is of another type.", body = ApiError),
         (status = 415, description = "The body is not JSON.", body = ApiError),
+        (status = 503, description = "The store does not answer.", body = ApiError),
     ),
     security(("apiKey" = []))
 )]
@@ -80,7 +82,7 @@ pub(super) async fn frontend_post(
     Reading(incoming): Reading,
 ) -> Response {
     let outcome = toggles_for(&unleash, &incoming).await;
-    for_pages(unleash.respond(&incoming, outcome))
+    for_pages(respond(&incoming, outcome))
 }
 
 async fn toggles_for(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireError> {
@@ -111,6 +113,7 @@ fn no_toggles() -> Answer {
         (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
         (status = 403, description = "The token is of another type.", body = ApiError),
         (status = 415, description = "The body is not JSON.", body = ApiError),
+        (status = 503, description = "The store does not answer.", body = ApiError),
     ),
     security(("apiKey" = []))
 )]
@@ -119,7 +122,7 @@ pub(super) async fn frontend_register(
     Reading(incoming): Reading,
 ) -> Response {
     let outcome = register(&unleash, &incoming).await;
-    for_pages(unleash.respond(&incoming, outcome))
+    for_pages(respond(&incoming, outcome))
 }
 
 async fn register(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireError> {
@@ -144,6 +147,7 @@ async fn register(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, Wire
         (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
         (status = 403, description = "The token is of another type.", body = ApiError),
         (status = 415, description = "The body is not JSON.", body = ApiError),
+        (status = 503, description = "The store does not answer.", body = ApiError),
     ),
     security(("apiKey" = []))
 )]
@@ -152,7 +156,7 @@ pub(super) async fn frontend_metrics(
     Reading(incoming): Reading,
 ) -> Response {
     let outcome = metrics(&unleash, &incoming).await;
-    for_pages(unleash.respond(&incoming, outcome))
+    for_pages(respond(&incoming, outcome))
 }
 
 async fn metrics(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireError> {
@@ -183,7 +187,7 @@ pub(super) async fn unknown(unleash: &Unleash, incoming: &Incoming) -> Response 
         }
         Ok(_) => error::path_not_found(unleash.error_id(), &incoming.sent_path),
     };
-    for_pages(unleash.respond(incoming, Err(refusal)))
+    for_pages(respond(incoming, Err(refusal)))
 }
 
 fn preflight(incoming: &Incoming) -> Response {

@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::Unleash;
-use super::answer::Answer;
+use super::answer::{Answer, respond};
 use super::document::Health;
 use super::incoming::Incoming;
 
@@ -23,8 +23,8 @@ use super::incoming::Incoming;
     tag = "Operational",
     responses((status = 200, description = "It does.", body = Health))
 )]
-pub(super) async fn health(State(unleash): State<Unleash>, incoming: Incoming) -> Response {
-    unleash.respond(&incoming, Ok(good()))
+pub(super) async fn health(incoming: Incoming) -> Response {
+    respond(&incoming, Ok(good()))
 }
 
 /// Readiness
@@ -46,7 +46,7 @@ pub(super) async fn ready(State(unleash): State<Unleash>, incoming: Incoming) ->
         // The engine has logged the cause.
         Err(_) => Answer::empty(StatusCode::SERVICE_UNAVAILABLE),
     };
-    unleash.respond(&incoming, Ok(answer))
+    respond(&incoming, Ok(answer))
 }
 
 fn good() -> Answer {

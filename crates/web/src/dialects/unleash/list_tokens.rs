@@ -12,7 +12,7 @@ use engine::permission::Action;
 use engine::token::{Token, TokenId};
 
 use super::Unleash;
-use super::answer::Answer;
+use super::answer::{Answer, respond};
 use super::date_time::WireInstant;
 use super::document::{ApiError, ApiTokens};
 use super::error::WireError;
@@ -34,12 +34,13 @@ use super::wire::{ListItem, SelectorItem, TokenView};
         (status = 304, description = "The caller has them already (If-None-Match)."),
         (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
         (status = 403, description = "The caller may not list tokens.", body = ApiError),
+        (status = 503, description = "The store does not answer.", body = ApiError),
     ),
     security(("apiKey" = []))
 )]
 pub(super) async fn list_tokens(State(unleash): State<Unleash>, incoming: Incoming) -> Response {
     let outcome = list(&unleash, &incoming).await;
-    unleash.respond(&incoming, outcome)
+    respond(&incoming, outcome)
 }
 
 async fn list(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireError> {

@@ -48,7 +48,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use self::answer::Answer;
+use self::answer::{Answer, respond};
 use self::error::WireError;
 use self::incoming::Incoming;
 use self::rate::Rate;
@@ -187,7 +187,7 @@ impl Dialect for Unleash {
             return frontend::unknown(self, &incoming).await;
         }
         let outcome = self.unrouted(&incoming, route.as_ref()).await;
-        self.respond(&incoming, outcome)
+        respond(&incoming, outcome)
     }
 
     async fn seed(&self) -> Result<Vec<FirstCredential>, Error> {
@@ -235,20 +235,6 @@ impl Unleash {
     /// A refusal of the engine in this product's words.
     fn refusal(&self, error: Error) -> WireError {
         WireError::from((error, self.error_id()))
-    }
-
-    /// The response to a request. A refusal that is our fault is logged under the id that the caller sees.
-    fn respond(&self, incoming: &Incoming, outcome: Result<Answer, WireError>) -> Response {
-        match outcome {
-            Ok(answer) => answer.to(incoming),
-            Err(refusal) => {
-                if refusal.status >= 500 {
-                    let request = incoming.trace.id();
-                    tracing::error!(request, error = refusal.id(), "answered with an error");
-                }
-                Answer::from(refusal).to(incoming)
-            }
-        }
     }
 
     /// What no route knows, and methods that a route does not take. Credentials come first, each API's own.

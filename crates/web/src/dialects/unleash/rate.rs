@@ -72,15 +72,15 @@ mod tests {
         Timestamp::from_micros(secs * 1_000_000).unwrap()
     }
 
-    fn address(number: u32) -> Option<IpAddr> {
-        Some(IpAddr::V4(number.into()))
+    fn address(number: u32) -> IpAddr {
+        IpAddr::V4(number.into())
     }
 
     #[test]
     fn each_address_has_its_own_count_in_each_minute() {
         let rate = Rate::default();
         for remaining in [1, 0] {
-            let standing = rate.count(address(1), 2, at(30));
+            let standing = rate.count(Some(address(1)), 2, at(30));
             assert_eq!(
                 standing,
                 Standing {
@@ -90,27 +90,30 @@ mod tests {
                 }
             );
         }
-        assert!(!rate.count(address(1), 2, at(59)).within);
+        assert!(!rate.count(Some(address(1)), 2, at(59)).within);
         assert!(
             !rate
                 .count(Some("::ffff:0.0.0.1".parse().unwrap()), 2, at(59))
                 .within
         );
-        assert!(rate.count(address(2), 2, at(59)).within);
-        assert!(rate.count(address(1), 2, at(60)).within);
+        assert!(rate.count(Some(address(2)), 2, at(59)).within);
+        assert!(rate.count(Some(address(1)), 2, at(60)).within);
     }
 
     #[test]
     fn the_table_is_bounded() {
         let rate = Rate::default();
         for number in 0..20_000 {
-            rate.count(address(number), 5, at(0));
+            rate.count(Some(address(number)), 5, at(0));
         }
         assert!(rate.0.lock().unwrap().calls.len() <= ADDRESSES_MAX + 1);
         assert!(
-            !rate.count(address(30_000), 5, at(0)).within,
+            !rate.count(Some(address(30_000)), 5, at(0)).within,
             "strangers share a count"
         );
-        assert!(rate.count(address(7), 5, at(0)).within, "those known go on");
+        assert!(
+            rate.count(Some(address(7)), 5, at(0)).within,
+            "those known go on"
+        );
     }
 }

@@ -105,8 +105,8 @@ mod tests {
         drop(third);
         assert!(room.fits(8, 10));
         drop((first, second));
-        assert!(!room.enter().1);
-        assert!(!room.fits(10, 10));
+        let (_last, free) = room.enter();
+        assert!(!free && !room.fits(10, 10));
     }
 
     #[test]

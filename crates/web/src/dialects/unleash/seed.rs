@@ -44,7 +44,7 @@ impl Unleash {
                     environment: token.environment.clone(),
                 };
                 let secret = Secret::parse(token.secret.expose()).map_err(|_| Error::Internal)?;
-                let issue = self.issue(scope, FIRST_NAME.to_owned(), None, secret);
+                let issue = self.issue(&scope, FIRST_NAME.to_owned(), None, secret);
                 match self.engine().issue(&caller, issue).await {
                     // Made before the program was interrupted, or named in two settings.
                     Ok(_) | Err(Error::Conflict(Conflict::Taken { .. })) => {}
@@ -59,7 +59,7 @@ impl Unleash {
                 environment: ALL.to_owned(),
             };
             let secret = self.mint_secret(&scope);
-            let issue = self.issue(scope, FIRST_NAME.to_owned(), None, secret.clone());
+            let issue = self.issue(&scope, FIRST_NAME.to_owned(), None, secret.clone());
             self.engine().issue(&caller, issue).await?;
             generated.push(FirstCredential {
                 label: "Unleash admin token".to_owned(),
@@ -84,7 +84,7 @@ impl Unleash {
             ));
         }
         let secret = self.mint_secret(&scope);
-        Ok(self.issue(scope, name, mint.expires_at, secret))
+        Ok(self.issue(&scope, name, mint.expires_at, secret))
     }
 
     /// A new secret for a scope.
@@ -103,7 +103,7 @@ impl Unleash {
     /// What the engine is to issue.
     pub(super) fn issue(
         &self,
-        scope: Scope,
+        scope: &Scope,
         name: String,
         expires_at: Option<Timestamp>,
         secret: Secret,

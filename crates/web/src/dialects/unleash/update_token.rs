@@ -11,7 +11,7 @@ use engine::clock::Timestamp;
 use engine::permission::Action;
 use engine::verbs::update::{Edit, Field, Guard, Update};
 
-use super::answer::Answer;
+use super::answer::{Answer, respond};
 use super::document::{ApiError, UpdateApiToken};
 use super::error::{self, WireError};
 use super::incoming::Incoming;
@@ -44,7 +44,7 @@ use super::{TOKEN_SEGMENT, Unleash};
 )]
 pub(super) async fn update_token(State(unleash): State<Unleash>, incoming: Incoming) -> Response {
     let outcome = update(&unleash, &incoming).await;
-    unleash.respond(&incoming, outcome)
+    respond(&incoming, outcome)
 }
 
 async fn update(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireError> {

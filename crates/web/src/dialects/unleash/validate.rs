@@ -13,7 +13,7 @@ use engine::Error;
 use engine::secret::Secret;
 
 use super::Unleash;
-use super::answer::Answer;
+use super::answer::{Answer, respond};
 use super::date_time::WireInstant;
 use super::document::{ApiError, TokenStrings, ValidatedTokens};
 use super::error::{self, WireError};
@@ -48,7 +48,7 @@ pub(super) async fn validate(
 ) -> Response {
     let Some(limit) = unleash.settings().validations_per_minute else {
         let outcome = answer(&unleash, &incoming).await;
-        return unleash.respond(&incoming, outcome);
+        return respond(&incoming, outcome);
     };
     let now = unleash.engine().now();
     let standing = unleash.validations().count(incoming.address, limit, now);
@@ -57,7 +57,7 @@ pub(super) async fn validate(
     } else {
         Err(error::too_many_requests())
     };
-    let mut response = unleash.respond(&incoming, outcome);
+    let mut response = respond(&incoming, outcome);
     let reset = standing.reset_secs.to_string();
     let mut say = |name: &'static str, value: String| {
         let value = HeaderValue::try_from(value).expect("digits and `;w=`");

@@ -51,7 +51,7 @@ impl CollectionType {
     }
 }
 
-/// A typed schema. Serializes to the product's JSON; the order of the fields is the order of the answer's keys.
+/// A typed schema, in the product's JSON; the order of the fields is the order of the answer's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Collection {
@@ -60,8 +60,10 @@ pub struct Collection {
     pub kind: CollectionType,
     /// In the order in which they were added.
     pub properties: Vec<Property>,
-    /// RFC 3339 as given by the caller, like every time here.
+    /// RFC 3339, like every time here; ignored in requests.
+    #[schema(required = false, format = DateTime)]
     pub creation_time: String,
+    #[schema(required = false, format = DateTime)]
     pub modification_time: String,
 }
 
@@ -73,15 +75,25 @@ pub struct Property {
     #[serde(rename = "data_type_name")]
     #[schema(value_type = String)]
     pub data_type: DataType,
+    #[schema(required = false)]
     pub description: String,
+    #[schema(required = false, default = false)]
     pub is_unique: bool,
+    #[schema(required = false, default = false)]
     pub is_index: bool,
+    #[schema(required = false, default = false)]
     pub is_substring_index: bool,
+    #[schema(required = false, default = true)]
     pub is_encrypted: bool,
+    #[schema(required = false, default = false)]
     pub is_nullable: bool,
+    #[schema(required = false, default = false)]
     pub is_builtin: bool,
+    #[schema(required = false, default = false)]
     pub is_readonly: bool,
+    #[schema(required = false, format = DateTime)]
     pub creation_time: String,
+    #[schema(required = false, format = DateTime)]
     pub modification_time: String,
 }
 

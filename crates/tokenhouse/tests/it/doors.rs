@@ -1,0 +1,528 @@
+//! Every door and who gets through it: a row for each operation of each OpenAPI document, really requested.
+//!
+//! The one thing to know: a new endpoint is in its dialect's document because it is described where it is written; this
+//! test then fails until it has a row here. Add the row to the table of its dialect, with the status that each of the
+//! columns must have.
+
+use std::collections::BTreeSet;
+
+use axum::body::Body;
+use axum::http::Request;
+use engine::caller::Caller;
+use engine::secret::Secret;
+use engine::tags::Tags;
+use engine::verbs::issue::Issue;
+use serde_json::{Value, json};
+use tokenhouse::config::Variables;
+use tower::ServiceExt as _;
+use utoipa::openapi::OpenApi;
+use web::native::{Operator, default_realm};
+
+use crate::app::TestServer;
+
+/// One operation, and the status for each kind of caller that has no business there. Where a door is open to everybody,
+/// the columns have the status of success.
+struct Row {
+    method: &'static str,
+    path: &'static str,
+    /// A body that is good, so that nothing but the caller can be refused.
+    body: &'static str,
+    /// Without a credential.
+    nobody: u16,
+    /// With a good credential that does not permit this.
+    powerless: u16,
+    /// With a credential that is good elsewhere: in another realm.
+    foreign: u16,
+}
+
+const fn row(
+    method: &'static str,
+    path: &'static str,
+    body: &'static str,
+    [nobody, powerless, foreign]: [u16; 3],
+) -> Row {
+    Row {
+        method,
+        path,
+        body,
+        nobody,
+        powerless,
+        foreign,
+    }
+}
+
+const EXPIRY: &str = r#"{"expiresAt":"2031-01-01T00:00:00Z"}"#;
+const NEW_TOKEN: &str = r#"{"tokenName":"x","type":"client"}"#;
+const REGISTER: &str = r#"{"appName":"x","interval":1,"started":1,"strategies":[]}"#;
+const METRICS: &str = r#"{"appName":"x","bucket":{"start":"2026-01-01T00:00:00Z","stop":"2026-01-01T00:01:00Z","toggles":{}}}"#;
+const BULK: &str = r#"{"applications":[],"metrics":[]}"#;
+
+/// Powerless is an admin token at the doors of SDKs, and a token of SDKs at the others.
+const UNLEASH: &[Row] = &[
+    row("get", "/api/admin/api-tokens", "", [401, 403, 401]),
+    row("post", "/api/admin/api-tokens", NEW_TOKEN, [401, 403, 401]),
+    row("get", "/api/admin/api-tokens/{token}", "", [401, 403, 401]),
+    row(
+        "put",
+        "/api/admin/api-tokens/{token}",
+        EXPIRY,
+        [401, 403, 401],
+    ),
+    row(
+        "delete",
+        "/api/admin/api-tokens/{token}",
+        "",
+        [401, 403, 401],
+    ),
+    row("get", "/api/client/features", "", [401, 403, 401]),
+    row("post", "/api/client/register", REGISTER, [401, 403, 401]),
+    row("post", "/api/client/metrics", METRICS, [401, 403, 401]),
+    row("post", "/api/client/metrics/bulk", BULK, [401, 403, 401]),
+    row("post", "/api/client/metrics/edge", "{}", [401, 403, 401]),
+    row("get", "/api/frontend", "", [401, 403, 401]),
+    row("post", "/api/frontend", "{}", [401, 403, 401]),
+    row(
+        "post",
+        "/api/frontend/client/register",
+        REGISTER,
+        [401, 403, 401],
+    ),
+    row(
+        "post",
+        "/api/frontend/client/metrics",
+        METRICS,
+        [401, 403, 401],
+    ),
+    row(
+        "post",
+        "/edge/validate",
+        r#"{"tokens":["x"]}"#,
+        [200, 403, 200],
+    ),
+    row("get", "/health", "", [200, 200, 200]),
+    row("get", "/ready", "", [200, 200, 200]),
+];
+
+const OBJECT: &str = r#"{"email":"a@example.com"}"#;
+const TOKENIZE: &str = r#"[{"type":"randomized","object":{"fields":{"email":"a@example.com"}}}]"#;
+const COLLECTION: &str = r#"{"name":"more","type":"PERSONS","properties":[]}"#;
+
+/// Powerless is a key without capabilities. A key of another realm is unknown.
+const PIIANO: &[Row] = &[
+    row("get", "/api/pvlt/1.0/data/info/health", "", [200, 200, 200]),
+    row("get", "/api/pvlt/1.0/ctl/info/health", "", [200, 200, 200]),
+    row(
+        "get",
+        "/api/pvlt/1.0/system/info/version",
+        "",
+        [401, 200, 401],
+    ),
+    row("get", "/api/pvlt/1.0/ctl/collections", "", [401, 403, 401]),
+    row(
+        "post",
+        "/api/pvlt/1.0/ctl/collections",
+        COLLECTION,
+        [401, 403, 401],
+    ),
+    row(
+        "get",
+        "/api/pvlt/1.0/ctl/collections/{collection}",
+        "",
+        [401, 403, 401],
+    ),
+    row(
+        "delete",
+        "/api/pvlt/1.0/ctl/collections/{collection}",
+        "",
+        [401, 403, 401],
+    ),
+    row(
+        "post",
+        "/api/pvlt/1.0/data/collections/{collection}/objects",
+        OBJECT,
+        [401, 403, 401],
+    ),
+    row(
+        "get",
+        "/api/pvlt/1.0/data/collections/{collection}/objects/{id}",
+        "",
+        [401, 403, 401],
+    ),
+    row(
+        "delete",
+        "/api/pvlt/1.0/data/collections/{collection}/objects/{id}",
+        "",
+        [401, 403, 401],
+    ),
+    row(
+        "post",
+        "/api/pvlt/1.0/data/collections/{collection}/tokens",
+        TOKENIZE,
+        [401, 403, 401],
+    ),
+    row(
+        "get",
+        "/api/pvlt/1.0/data/collections/{collection}/tokens",
+        "",
+        [401, 403, 401],
+    ),
+    row(
+        "patch",
+        "/api/pvlt/1.0/data/collections/{collection}/tokens",
+        "{}",
+        [401, 403, 401],
+    ),
+    row(
+        "delete",
+        "/api/pvlt/1.0/data/collections/{collection}/tokens",
+        "",
+        [401, 403, 401],
+    ),
+    row(
+        "post",
+        "/api/pvlt/1.0/data/collections/{collection}/query/tokens",
+        r#"{"token_ids":["x"]}"#,
+        [401, 403, 401],
+    ),
+    row(
+        "get",
+        "/api/pvlt/1.0/data/collections/{collection}/count/tokens",
+        "",
+        [401, 403, 401],
+    ),
+];
+
+/// The house's pages are for everybody.
+const NATIVE: &[Row] = &[
+    row("get", "/", "", [200, 200, 200]),
+    row("get", "/healthz", "", [200, 200, 200]),
+    row("get", "/readyz", "", [200, 200, 200]),
+    row("get", "/metrics", "", [200, 200, 200]),
+    row("get", "/openapi/{document}", "", [200, 200, 200]),
+];
+
+/// The routes of the control socket: nobody is a request that did not come through it. There are no lesser operators;
+/// "powerless" asks for another realm's token, and a foreign credential is nothing there.
+const CONTROL: &[Row] = &[
+    row("get", "/v1/realms", "", [403, 200, 200]),
+    row("get", "/v1/tokens", "", [403, 200, 200]),
+    row(
+        "post",
+        "/v1/tokens",
+        r#"{"realm":"piiano","dialect":"unleash"}"#,
+        [403, 422, 422],
+    ),
+    row("get", "/v1/tokens/{id}", "", [403, 404, 404]),
+    row(
+        "patch",
+        "/v1/tokens/{id}",
+        r#"{"name":"x"}"#,
+        [403, 404, 404],
+    ),
+    row("post", "/v1/tokens/{id}/revoke", "", [403, 404, 404]),
+    row("get", "/v1/tokens/{id}/history", "", [403, 404, 404]),
+];
+
+/// Rows and document name the same operations, or the test says what to do.
+fn compare(name: &str, rows: &[Row], document: &OpenApi) {
+    let document = serde_json::to_value(document).unwrap();
+    let mut described = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            if ["get", "put", "post", "delete", "patch", "head", "options"]
+                .contains(&method.as_str())
+            {
+                described.insert((path.clone(), method.clone()));
+            }
+        }
+    }
+    let listed: BTreeSet<_> = rows
+        .iter()
+        .map(|row| (row.path.to_owned(), row.method.to_owned()))
+        .collect();
+    assert_eq!(
+        listed.len(),
+        rows.len(),
+        "{name}: an operation has two rows"
+    );
+    let missing: Vec<_> = described.difference(&listed).collect();
+    let surplus: Vec<_> = listed.difference(&described).collect();
+    assert!(
+        missing.is_empty() && surplus.is_empty(),
+        "the table of {name} in tests/it/doors.rs and its OpenAPI document differ.\n\
+         Add a row, with the status for nobody, the powerless and the foreign, for: {missing:?}\n\
+         Remove the row of: {surplus:?}"
+    );
+}
+
+/// A server with a collection, an object and a powerless credential for each dialect.
+struct House {
+    server: TestServer,
+    token: String,
+    object: String,
+}
+
+const POWERLESS_KEY: &str = "Powerless-key-1";
+const FRONTEND: &str = "default:development.unleash-frontend-token";
+const ADMIN: &str = "*:*.unleash-admin-token";
+
+impl House {
+    async fn open() -> Self {
+        let server = TestServer::start(&Variables::new()).await;
+        issue_powerless_key(&server).await;
+        let key = [
+            ("authorization", "Bearer pvaultauth"),
+            ("content-type", "application/json"),
+        ];
+        let collection = json!({
+            "name": "customers",
+            "type": "PERSONS",
+            "properties": [{ "name": "email", "data_type_name": "EMAIL" }],
+        });
+        let path = "/api/pvlt/1.0/ctl/collections";
+        let made = server
+            .send("POST", path, &key, collection.to_string())
+            .await;
+        assert_eq!(made.status, 200, "{:?}", made.body);
+        let path = "/api/pvlt/1.0/data/collections/customers/objects";
+        let object = server.send("POST", path, &key, OBJECT).await.json()["id"].clone();
+        let admin = [
+            ("authorization", ADMIN),
+            ("content-type", "application/json"),
+        ];
+        let made = server
+            .send("POST", "/api/admin/api-tokens", &admin, NEW_TOKEN)
+            .await;
+        let token = made.json()["secret"].as_str().unwrap().to_owned();
+        let object = object.as_str().unwrap().to_owned();
+        Self {
+            server,
+            token,
+            object,
+        }
+    }
+
+    fn path(&self, row: &Row) -> String {
+        let path = row
+            .path
+            .replace("{token}", &self.token)
+            .replace("{collection}", "customers")
+            .replace("{id}", &self.object)
+            .replace("{document}", "native.json");
+        assert!(
+            !path.contains('{'),
+            "{path}: say in House::path what stands there"
+        );
+        path
+    }
+
+    async fn status(&self, row: &Row, credential: Option<&str>) -> u16 {
+        let mut headers = Vec::new();
+        if let Some(credential) = credential {
+            headers.push(("authorization", credential));
+        }
+        if !row.body.is_empty() {
+            headers.push(("content-type", "application/json"));
+        }
+        let method = row.method.to_ascii_uppercase();
+        let answer = self
+            .server
+            .send(&method, &self.path(row), &headers, row.body)
+            .await;
+        answer.status.as_u16()
+    }
+
+    /// Asks at every door and collects what differs, so that one run shows everything.
+    async fn try_all(&self, rows: &[Row], powerless: impl Fn(&Row) -> String, foreign: &str) {
+        let mut wrong = Vec::new();
+        for row in rows {
+            let powerless = powerless(row);
+            for (who, credential, expected) in [
+                ("nobody", None, row.nobody),
+                ("powerless", Some(powerless.as_str()), row.powerless),
+                ("foreign", Some(foreign), row.foreign),
+            ] {
+                let got = self.status(row, credential).await;
+                if got != expected {
+                    let (method, path) = (row.method, row.path);
+                    wrong.push(format!(
+                        "{who}: {method} {path}: expected {expected}, got {got}"
+                    ));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    fn document(&self, name: &str) -> OpenApi {
+        let metrics: web::native::MetricsText = std::sync::Arc::new(String::new);
+        let app = &self.server.app;
+        let mut documents = app.doors(&app.dialects, true, Some(metrics)).documents;
+        documents.remove(name).unwrap()
+    }
+}
+
+/// A key of the vault that nobody has given any capability.
+async fn issue_powerless_key(server: &TestServer) {
+    let engine = &server.app.engine;
+    let realm = engine.open_realm(&default_realm("piiano")).await.unwrap();
+    let issue = Issue {
+        class: "api-key".to_owned(),
+        name: Some("powerless".to_owned()),
+        parent: None,
+        tags: Tags::default(),
+        expires_at: None,
+        permissions: Vec::new(),
+        addresses: Vec::new(),
+        secret: Secret::parse(POWERLESS_KEY).unwrap(),
+        hint: String::new(),
+        keep_secret: false,
+    };
+    engine
+        .issue(&Caller::system(realm, "test"), issue)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn unleash() {
+    let house = House::open().await;
+    compare("unleash", UNLEASH, &house.document("unleash"));
+    // An administrator has no business where SDKs come in, and they none where it does.
+    let powerless = |row: &Row| {
+        let of_sdks = row.path.starts_with("/api/client") || row.path.starts_with("/api/frontend");
+        if of_sdks { ADMIN } else { FRONTEND }.to_owned()
+    };
+    house.try_all(UNLEASH, powerless, POWERLESS_KEY).await;
+}
+
+#[tokio::test]
+async fn piiano() {
+    let house = House::open().await;
+    compare("piiano", PIIANO, &house.document("piiano"));
+    let powerless = |_: &Row| format!("Bearer {POWERLESS_KEY}");
+    house
+        .try_all(PIIANO, powerless, &format!("Bearer {FRONTEND}"))
+        .await;
+}
+
+/// Inside a vault, a tenant is a wall: a key with every right does not reach over it when the request names another.
+#[tokio::test]
+async fn another_tenants_token_is_refused_at_every_door_that_knows_tenants() {
+    let house = House::open().await;
+    let send = async |method: &str, path: &str, tenant: &str, body: String| {
+        let headers = [
+            ("authorization", "Bearer pvaultauth"),
+            ("content-type", "application/json"),
+            ("x-tenant-id", tenant),
+        ];
+        house.server.send(method, path, &headers, body).await
+    };
+    let tokens = "/api/pvlt/1.0/data/collections/customers/tokens";
+    let request = json!([{
+        "type": "randomized", "tenant_id": "ours", "object": { "fields": { "email": "a@example.com" } }
+    }]);
+    let made = send("POST", tokens, "ours", request.to_string()).await;
+    assert_eq!(made.status, 200, "{:?}", made.body);
+    let id = made.json()[0]["token_id"].as_str().unwrap().to_owned();
+    let one = format!("{tokens}?token_ids={id}");
+    let query = json!({ "token_ids": [id] }).to_string();
+    let search = "/api/pvlt/1.0/data/collections/customers/query/tokens";
+    for (method, path, body) in [
+        ("GET", one.as_str(), String::new()),
+        ("PATCH", &one, json!({ "tags": ["x"] }).to_string()),
+        ("DELETE", &one, String::new()),
+        ("POST", search, query),
+        ("POST", tokens, request.to_string()),
+    ] {
+        let answer = send(method, path, "theirs", body).await;
+        assert_eq!(answer.status, 403, "{method} {path}: {:?}", answer.body);
+    }
+    assert_eq!(
+        send("GET", &one, "ours", String::new()).await.json()[0]["token_id"],
+        id.as_str()
+    );
+}
+
+#[tokio::test]
+async fn native() {
+    let house = House::open().await;
+    compare("native", NATIVE, &house.document("native"));
+    house.try_all(NATIVE, |_| ADMIN.to_owned(), FRONTEND).await;
+}
+
+#[tokio::test]
+async fn control() {
+    let house = House::open().await;
+    let app = &house.server.app;
+    let doors = app.control_doors(std::sync::Arc::new(String::new));
+    let rows: Vec<_> = NATIVE.iter().chain(CONTROL).collect();
+    let listed: Vec<Row> = rows
+        .into_iter()
+        .map(|one| {
+            row(
+                one.method,
+                one.path,
+                one.body,
+                [one.nobody, one.powerless, one.foreign],
+            )
+        })
+        .collect();
+    compare("the control socket", &listed, &doors.documents["native"]);
+    let mut wrong = Vec::new();
+    for row in CONTROL {
+        for (who, operator, expected) in [
+            ("nobody", false, row.nobody),
+            ("an operator who asks in another realm", true, row.powerless),
+            ("an operator with a foreign credential", true, row.foreign),
+        ] {
+            let path = format!("{}?realm=piiano", house.path(row).trim_end_matches('?'));
+            let path =
+                if row.path == "/v1/realms" || row.method == "post" && row.path == "/v1/tokens" {
+                    house.path(row)
+                } else {
+                    path
+                };
+            let mut request = Request::builder()
+                .method(row.method.to_ascii_uppercase().as_str())
+                .uri(path)
+                .header("authorization", FRONTEND);
+            if !row.body.is_empty() {
+                request = request.header("content-type", "application/json");
+            }
+            let mut request = request.body(Body::from(row.body)).unwrap();
+            if operator {
+                request.extensions_mut().insert(Operator("ann".to_owned()));
+            }
+            let answer = doors.router.clone().oneshot(request).await.unwrap();
+            let got = answer.status().as_u16();
+            if got != expected {
+                wrong.push(format!(
+                    "{who}: {} {}: expected {expected}, got {got}",
+                    row.method, row.path
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What the documents on the wire say is what the doors are compared with.
+#[tokio::test]
+async fn documents_are_served() {
+    let house = House::open().await;
+    for (name, rows) in [("unleash", UNLEASH), ("piiano", PIIANO), ("native", NATIVE)] {
+        let path = format!("/openapi/{name}.json");
+        let document: Value = house.server.send("GET", &path, &[], "").await.json();
+        assert_eq!(document["openapi"], "3.1.0", "{name}");
+        for row in rows {
+            let operation = &document["paths"][row.path][row.method];
+            assert!(
+                operation["responses"].is_object(),
+                "{name}: {} {}",
+                row.method,
+                row.path
+            );
+        }
+    }
+}
