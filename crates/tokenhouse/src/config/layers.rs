@@ -134,11 +134,19 @@ impl Layers {
         let theirs = self
             .environment
             .iter()
-            .filter(|(name, _)| !name.starts_with(OURS));
+            .filter(|(name, _)| !name.starts_with(OURS) || of_a_dialect(name));
         variables.extend(theirs.map(|(name, value)| (name.clone(), value.clone())));
         variables.extend(under(&self.flags));
         variables
     }
+}
+
+/// Whether a variable is a dialect's own switch (`TOKENHOUSE_<DIALECT>_…`), which only that dialect reads.
+fn of_a_dialect(name: &str) -> bool {
+    web::dialects::ALL.iter().any(|opener| {
+        let switch = format!("{OURS}{}_", opener.name.to_uppercase());
+        name.starts_with(&switch)
+    })
 }
 
 fn check_key(key: &str) -> Result<(), String> {
