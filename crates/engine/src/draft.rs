@@ -113,11 +113,16 @@ impl<'a> Draft<'a> {
     pub(crate) fn remove_token(&mut self, id: TokenId) {
         if let Some(token) = self.token(id).cloned() {
             if let Body::Access(access) = &token.body {
-                let place = crate::secret::Proof(access.proof).place();
-                self.releases.insert((place, Holder::Token(id)));
+                if let Some(proof) = access.proof {
+                    let place = crate::secret::Proof(proof).place();
+                    self.releases.insert((place, Holder::Token(id)));
+                }
                 if let Some(value) = access.sealed_secret {
                     self.remove_value(value);
                 }
+            }
+            for place in token.locators {
+                self.releases.insert((place, Holder::Token(id)));
             }
             self.tokens.insert(id, None);
         }
@@ -579,9 +584,11 @@ fn describe_token(token: &Token) -> serde_json::Value {
         "tenant": token.tenant,
         "state": token.state,
         "expires_at": token.expires_at.map(|at| at.to_string()),
+        "attributes": token.attributes,
     });
     match &token.body {
         Body::Access(access) => {
+            json["uses_max"] = json!(access.uses_max);
             json["permissions"] = json!(access.permissions);
             json["addresses"] = json!(access.addresses);
         }

@@ -68,6 +68,9 @@ pub enum Unauthenticated {
     /// It was revoked, archived or suspended.
     #[error("revoked credential")]
     Revoked,
+    /// It has been used as often as it may.
+    #[error("exhausted credential")]
+    Exhausted,
     /// A record above it is gone. (One that has expired or is inactive counts as if the token itself were.)
     #[error("orphaned credential")]
     Orphaned,

@@ -261,14 +261,14 @@ mod tests {
         let secret = Secret::parse("x").unwrap();
         assert!(
             ring.prove(RealmId::SYSTEM, &secret)
-                .matches(&again.prove(RealmId::SYSTEM, &secret).0)
+                .matches(Some(&again.prove(RealmId::SYSTEM, &secret).0))
         );
         let other = Keyring::generate(&SeededEntropy::new(2));
         assert_ne!(ring.fingerprint(), other.fingerprint());
         assert!(
             !ring
                 .prove(RealmId::SYSTEM, &secret)
-                .matches(&other.prove(RealmId::SYSTEM, &secret).0)
+                .matches(Some(&other.prove(RealmId::SYSTEM, &secret).0))
         );
     }
 
@@ -309,10 +309,14 @@ mod tests {
             .unwrap()
             .push(serde_json::json!({"id": 2, "key": added["digest"][0]["key"]}));
         let both = Keyring::from_text(&both.to_string()).unwrap();
-        assert!(!both.prove(RealmId::SYSTEM, &secret).matches(&before.0));
+        assert!(
+            !both
+                .prove(RealmId::SYSTEM, &secret)
+                .matches(Some(&before.0))
+        );
         assert!(
             both.proofs(RealmId::SYSTEM, &secret)
-                .any(|proof| proof.matches(&before.0))
+                .any(|proof| proof.matches(Some(&before.0)))
         );
         assert_eq!(both.fingerprint(), old.fingerprint());
     }

@@ -59,9 +59,9 @@ impl Proof {
         Place::new(Space::SECRET, Key(self.0[..16].to_vec()))
     }
 
-    /// Whether a stored proof is this one, in constant time.
-    pub fn matches(&self, stored: &[u8; 32]) -> bool {
-        self.0.ct_eq(stored).into()
+    /// Whether a stored proof is this one, in constant time; no stored proof is none.
+    pub fn matches(&self, stored: Option<&[u8; 32]>) -> bool {
+        stored.is_some_and(|stored| self.0.ct_eq(stored).into())
     }
 }
 

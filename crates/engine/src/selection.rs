@@ -175,9 +175,11 @@ impl<'a> Matcher<'a> {
             && selection.tags.iter().all(|tag| token.tags.contains(tag))
             && (selection.tenant.is_none() || token.tenant == selection.tenant)
             && self.proofs.as_ref().is_none_or(|proofs| {
-                token
-                    .access()
-                    .is_some_and(|access| proofs.iter().any(|proof| proof.matches(&access.proof)))
+                token.access().is_some_and(|access| {
+                    proofs
+                        .iter()
+                        .any(|proof| proof.matches(access.proof.as_ref()))
+                })
             })
             && self.stands(token)
     }

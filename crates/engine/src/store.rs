@@ -222,6 +222,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Adds uses; touches neither tokens nor their versions. Durable with the next commit at the latest.
     async fn add_usage(&self, usage: Vec<(RealmId, TokenId, Usage)>) -> Result<(), StoreError>;
 
+    /// Counts one use of a token, unless it has been used `max` times; says whether it was counted. Exact under
+    /// concurrency and on disk when this returns; touches neither the token nor its version.
+    async fn spend(
+        &self,
+        realm: RealmId,
+        token: TokenId,
+        max: u64,
+        at: Timestamp,
+    ) -> Result<bool, StoreError>;
+
     /// Uses of the given tokens; those never used are left out.
     async fn usage(
         &self,

@@ -104,6 +104,10 @@ pub struct Token {
     pub updated_by: String,
     /// Marks of its dialect, beside those that follow from the fields above; they go with it.
     pub marks: Vec<Place>,
+    /// Unique places of its dialect at which it is found; they go with it.
+    pub locators: Vec<Place>,
+    /// What its dialect says about it; the engine carries it and reads it never. Nothing confidential.
+    pub attributes: serde_json::Value,
     /// What only its family has.
     pub body: Body,
 }
@@ -120,8 +124,9 @@ pub enum Body {
 /// The body of an access token.
 #[derive(Clone, PartialEq)]
 pub struct Access {
-    /// All 32 bytes of the secret's keyed digest; the first 16 are its locator.
-    pub proof: [u8; 32],
+    /// All 32 bytes of the secret's keyed digest; the first 16 are its locator. `None` for a credential that names its
+    /// token and is proved by a signature: then there is no secret of its own.
+    pub proof: Option<[u8; 32]>,
     /// A few characters by which people recognise the secret; not enough to guess it.
     pub hint: String,
     /// The sealed secret itself, where a product must show it again.
@@ -130,6 +135,8 @@ pub struct Access {
     pub permissions: Vec<String>,
     /// From where it may be used; empty is anywhere.
     pub addresses: Vec<IpNet>,
+    /// How often it may be used, exactly; `None` is any number of times.
+    pub uses_max: Option<u64>,
 }
 
 impl fmt::Debug for Access {

@@ -1,7 +1,7 @@
 //! Issue: a new access token for a secret that its dialect has minted (or was given).
 //!
 //! The one thing to know: the secret enters here in clear and leaves as a keyed digest; only where the product must show
-//! it again is it kept, sealed, as a value of its own.
+//! it again is it kept, sealed, as a value of its own. A signed credential has none: it names its token.
 
 use std::borrow::Cow;
 
@@ -11,25 +11,44 @@ use serde_json::json;
 use crate::caller::Caller;
 use crate::clock::Timestamp;
 use crate::draft::Draft;
-use crate::engine::Engine;
+use crate::engine::{Engine, EventSeed};
 use crate::error::{Conflict, Error};
 use crate::limits;
-use crate::locator::Holder;
+use crate::locator::{Holder, Place};
 use crate::permission::Action;
 use crate::record::RecordId;
 use crate::seal::{Binding, seal};
-use crate::secret::Secret;
+use crate::secret::{Proof, Secret};
 use crate::store::{Lookup, Query};
 use crate::tags::Tags;
 use crate::token::{Access, Body, State, Token, TokenId};
 use crate::value::{Value, ValueId};
+use crate::verbs::records::NewRecord;
 
 /// The class of a value that is an access token's own secret.
 pub const SECRET_CLASS: &str = "secret";
 
+/// How the bearer of an access token proves to be it.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// By showing this secret.
+    Secret {
+        /// The secret.
+        secret: Secret,
+        /// What people recognise it by.
+        hint: String,
+        /// Whether it is kept, sealed, to be shown again.
+        keep: bool,
+    },
+    /// By something signed that names the token; there is no secret to keep. See [`Engine::verify_signed`].
+    Signed,
+}
+
 /// A new access token.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Issue {
+    /// Its id, made by [`Engine::new_token_id`] where something signed must name it; else one is made.
+    pub id: Option<TokenId>,
     /// Which kind of token, in its dialect's words.
     pub class: String,
     /// What people call it.
@@ -44,12 +63,37 @@ pub struct Issue {
     pub permissions: Vec<String>,
     /// From where it may be used; empty is anywhere.
     pub addresses: Vec<IpNet>,
-    /// The secret.
-    pub secret: Secret,
-    /// What people recognise it by.
-    pub hint: String,
-    /// Whether the secret is kept, sealed, to be shown again.
-    pub keep_secret: bool,
+    /// How often it may be used, exactly; `None` is any number of times.
+    pub uses_max: Option<u64>,
+    /// Unique places of its dialect at which it is found; each must be free.
+    pub locators: Vec<Place>,
+    /// What its dialect says about it; nothing confidential.
+    pub attributes: serde_json::Value,
+    /// Records made by the same call: what the token hangs from, for instance.
+    pub records: Vec<NewRecord>,
+    /// How its bearer proves to be it.
+    pub credential: Credential,
+}
+
+impl Issue {
+    /// A token of a class with a secret, and nothing else.
+    pub fn with_secret(class: &str, secret: Secret, hint: String, keep: bool) -> Self {
+        Self {
+            id: None,
+            class: class.to_owned(),
+            name: None,
+            parent: None,
+            tags: Tags::default(),
+            expires_at: None,
+            permissions: Vec::new(),
+            addresses: Vec::new(),
+            uses_max: None,
+            locators: Vec::new(),
+            attributes: json!({}),
+            records: Vec::new(),
+            credential: Credential::Secret { secret, hint, keep },
+        }
+    }
 }
 
 impl Engine {
@@ -62,71 +106,105 @@ impl Engine {
         check_name(issue.name.as_deref())?;
         check_lists(&issue.permissions, &issue.addresses)?;
         let realm = caller.realm;
-        let proofs: Vec<_> = self.0.keyring.proofs(realm, &issue.secret).collect();
-        let proof = self.0.keyring.prove(realm, &issue.secret);
-        let parent = issue.parent.map(Lookup::Record);
-        let places = proofs.iter().map(|proof| Lookup::Located(proof.place()));
+        let proofs: Vec<Proof> = match &issue.credential {
+            Credential::Secret { secret, .. } => self.0.keyring.proofs(realm, secret).collect(),
+            Credential::Signed => Vec::new(),
+        };
+        let places = proofs.iter().map(Proof::place);
+        let places = places.chain(issue.locators.iter().cloned());
+        let records = issue.records.iter().flat_map(NewRecord::lookups);
         let query = Query {
             realm,
-            lookups: places.chain(parent).collect(),
+            lookups: places
+                .map(Lookup::Located)
+                .chain(issue.parent.map(Lookup::Record))
+                .chain(records)
+                .collect(),
             entries: false,
             sealed: false,
-            limit: proofs.len(),
+            limit: limits::PAGE_ROWS,
         };
         let seed = self.event(caller, "token.issued");
         let engine = self.clone();
         self.transact(query, move |rows| {
             let now = engine.now();
             let mut draft = Draft::over(rows, now);
-            if proofs
-                .iter()
-                .any(|proof| draft.living_holder(&proof.place()).is_some())
-            {
-                return Err(Error::Conflict(Conflict::Taken {
-                    space: Cow::Borrowed("secret"),
-                }));
+            for record in &issue.records {
+                engine.draft_record(&mut draft, &seed, record)?;
             }
+            let free = |place: &Place| match draft.living_holder(place) {
+                None => Ok(()),
+                Some(_) => Err(taken(place)),
+            };
+            proofs
+                .iter()
+                .map(Proof::place)
+                .try_for_each(|place| free(&place))?;
+            issue.locators.iter().try_for_each(free)?;
             if !draft.is_rooted(issue.parent) {
                 return Err(Error::no_record("parent"));
             }
-            let id = TokenId(engine.0.ids.next(now, &*engine.0.entropy));
-            let sealed_secret = issue
-                .keep_secret
-                .then(|| ValueId(engine.0.ids.next(now, &*engine.0.entropy)));
-            if let Some(value) = sealed_secret {
-                draft.put_value(engine.secret_value(realm, value, &issue.secret, now));
-            }
-            let actor = seed.caller.actor.id.clone();
-            let token = Token {
-                realm,
-                id,
-                class: issue.class.clone(),
-                container: None,
-                parent: issue.parent,
-                name: issue.name.clone(),
-                tags: issue.tags.all().to_vec(),
-                tenant: None,
-                state: state_at(issue.expires_at, now),
-                expires_at: issue.expires_at,
-                version: 1,
-                created_at: now,
-                created_by: actor.clone(),
-                updated_at: now,
-                updated_by: actor,
-                marks: Vec::new(),
-                body: Body::Access(Access {
-                    proof: proof.0,
-                    hint: issue.hint.clone(),
-                    sealed_secret,
-                    permissions: issue.permissions.clone(),
-                    addresses: issue.addresses.clone(),
-                }),
-            };
-            draft.put_token(token.clone());
-            draft.claim(proof.place(), Holder::Token(id));
+            let token = engine.draft_issue(&mut draft, &seed, &issue);
             Ok((draft.finish(seed.at(now)), token))
         })
         .await
+    }
+
+    /// An id for a token to be issued.
+    pub fn new_token_id(&self) -> TokenId {
+        TokenId(self.0.ids.next(self.now(), &*self.0.entropy))
+    }
+
+    fn draft_issue(&self, draft: &mut Draft<'_>, seed: &EventSeed, issue: &Issue) -> Token {
+        let realm = seed.caller.realm;
+        let now = draft.now();
+        let id = issue.id.unwrap_or_else(|| self.new_token_id());
+        let mut access = Access {
+            proof: None,
+            hint: String::new(),
+            sealed_secret: None,
+            permissions: issue.permissions.clone(),
+            addresses: issue.addresses.clone(),
+            uses_max: issue.uses_max,
+        };
+        if let Credential::Secret { secret, hint, keep } = &issue.credential {
+            let proof = self.0.keyring.prove(realm, secret);
+            draft.claim(proof.place(), Holder::Token(id));
+            access.proof = Some(proof.0);
+            access.hint.clone_from(hint);
+            if *keep {
+                let value = ValueId(self.0.ids.next(now, &*self.0.entropy));
+                draft.put_value(self.secret_value(realm, value, secret, now));
+                access.sealed_secret = Some(value);
+            }
+        }
+        for place in &issue.locators {
+            draft.claim(place.clone(), Holder::Token(id));
+        }
+        let actor = seed.caller.actor.id.clone();
+        let token = Token {
+            realm,
+            id,
+            class: issue.class.clone(),
+            container: None,
+            parent: issue.parent,
+            name: issue.name.clone(),
+            tags: issue.tags.all().to_vec(),
+            tenant: None,
+            state: state_at(issue.expires_at, now),
+            expires_at: issue.expires_at,
+            version: 1,
+            created_at: now,
+            created_by: actor.clone(),
+            updated_at: now,
+            updated_by: actor,
+            marks: Vec::new(),
+            locators: issue.locators.clone(),
+            attributes: issue.attributes.clone(),
+            body: Body::Access(access),
+        };
+        draft.put_token(token.clone());
+        token
     }
 
     fn secret_value(
@@ -158,6 +236,12 @@ impl Engine {
             superseded_at: None,
         }
     }
+}
+
+/// A place that somebody living holds.
+pub(crate) fn taken(place: &Place) -> Error {
+    let space = Cow::Owned(place.space.to_string());
+    Error::Conflict(Conflict::Taken { space })
 }
 
 /// The stored state of a token that is active but for its expiry.

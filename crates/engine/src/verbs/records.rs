@@ -3,8 +3,6 @@
 //! The one thing to know: deleting a record is one row, in force at once for everything below it; its content is destroyed
 //! with it, what hangs from it is purged later, and the places it held count as free.
 
-use std::borrow::Cow;
-
 use ipnet::IpNet;
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
@@ -23,7 +21,7 @@ use crate::seal::{Binding, seal};
 use crate::store::{Lookup, MarkPage, Query, Rows};
 use crate::token::State;
 use crate::value::Value;
-use crate::verbs::issue::{check_lists, state_at};
+use crate::verbs::issue::{check_lists, state_at, taken};
 use crate::verbs::update::{Field, Guard, check_content};
 
 /// The class of a value that is a record's content.
@@ -138,8 +136,7 @@ impl Engine {
         }
         for place in &new.locators {
             if draft.living_holder(place).is_some() {
-                let space = Cow::Owned(place.space.to_string());
-                return Err(Error::Conflict(Conflict::Taken { space }));
+                return Err(taken(place));
             }
             draft.claim(place.clone(), Holder::Record(new.id));
         }

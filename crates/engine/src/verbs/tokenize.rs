@@ -431,6 +431,8 @@ impl Engine {
             updated_at: now,
             updated_by: actor,
             marks: tokenize.marks.clone(),
+            locators: Vec::new(),
+            attributes: serde_json::json!({}),
             body: Body::Data(Data { value }),
         }
     }

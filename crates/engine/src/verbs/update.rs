@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::draft::{Draft, identity_place, identity_places};
 use crate::engine::{Engine, EventSeed};
 use crate::error::{Conflict, Error, Forbidden};
-use crate::locator::Holder;
+use crate::locator::{Holder, Place};
 use crate::permission::Action;
 use crate::record::RecordId;
 use crate::seal::{Binding, seal};
@@ -24,7 +24,7 @@ use crate::store::{Lookup, Rows};
 use crate::tags::{Tags, claim_unique};
 use crate::token::{Body, Standing, State, Token, TokenId};
 use crate::value::{Value, ValueId};
-use crate::verbs::issue::{check_lists, check_name};
+use crate::verbs::issue::{check_lists, check_name, taken};
 
 /// What happens to one field.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -51,6 +51,10 @@ pub struct Edit {
     pub permissions: Field<Vec<String>>,
     /// From where it may be used; *clear* means anywhere.
     pub addresses: Field<Vec<IpNet>>,
+    /// All places of its dialect are replaced; each new one must be free.
+    pub locators: Field<Vec<Place>>,
+    /// Whether it makes a version although nothing differs: where a product says that every save does.
+    pub touch: bool,
     /// What it stands for.
     pub data: Option<NewData>,
 }
@@ -193,7 +197,11 @@ impl Engine {
             if seed.caller.widens_itself(token, &after) {
                 return Err(Error::Forbidden(Forbidden::Itself));
             }
+            move_locators(draft, token, &after)?;
             draft.put_token(after);
+            if edit.touch {
+                draft.touch_token(token.id);
+            }
         }
         if let Field::Set(tags) = &edit.tags {
             claim_unique(draft, matched.iter().map(|token| (token.id, tags)))?;
@@ -292,6 +300,9 @@ impl Engine {
             _ => None,
         };
         let mut lookups = Vec::new();
+        if let Field::Set(places) = &edit.locators {
+            lookups.extend(places.iter().cloned().map(Lookup::Located));
+        }
         let mut containers = BTreeSet::from([selection.container]);
         if edit.data.is_some() || (unique.is_some() && selection.container.is_none()) {
             let query = selection.query(caller.realm, &self.0.keyring);
@@ -365,6 +376,11 @@ fn altered(token: &Token, alteration: &Alteration, now: Timestamp) -> Result<Tok
         Field::Clear => after.expires_at = None,
         Field::Set(at) => after.expires_at = Some(at),
     }
+    match &edit.locators {
+        Field::Keep => {}
+        Field::Clear => after.locators.clear(),
+        Field::Set(places) => after.locators.clone_from(places),
+    }
     if edit.expires_at != Field::Keep {
         // An expiry that is not in the future is stored as a fact, so that no other clock revives the token; a later
         // one takes the fact back. States set by hand stay.
@@ -378,6 +394,32 @@ fn altered(token: &Token, alteration: &Alteration, now: Timestamp) -> Result<Tok
     }
     alter_access(&mut after, edit)?;
     Ok(after)
+}
+
+/// Takes the new places of a token, which must be free or its own, and gives up the former.
+fn move_locators(draft: &mut Draft<'_>, before: &Token, after: &Token) -> Result<(), Error> {
+    let holder = Holder::Token(before.id);
+    for place in before
+        .locators
+        .iter()
+        .filter(|place| !after.locators.contains(place))
+    {
+        draft.release(place.clone(), holder);
+    }
+    for place in after
+        .locators
+        .iter()
+        .filter(|place| !before.locators.contains(place))
+    {
+        if draft
+            .living_holder(place)
+            .is_some_and(|other| other != holder)
+        {
+            return Err(taken(place));
+        }
+        draft.claim(place.clone(), holder);
+    }
+    Ok(())
 }
 
 fn alter_access(after: &mut Token, edit: &Edit) -> Result<(), Error> {

@@ -12,12 +12,11 @@ use crate::engine::Engine;
 use crate::error::{Error, Forbidden, Unauthenticated};
 use crate::limits;
 use crate::live::{LiveEntry, LiveKey};
-use crate::locator::Holder;
 use crate::realm::RealmId;
 use crate::record::Record;
 use crate::secret::{Proof, Secret};
 use crate::store::{Lookup, Query};
-use crate::token::{Standing, Token, ancestors};
+use crate::token::{Standing, Token, TokenId, ancestors};
 
 /// A token with everything above it.
 type Chain = (Arc<Token>, Vec<Arc<Record>>);
@@ -33,7 +32,39 @@ impl Engine {
         secret: &Secret,
         address: Option<IpAddr>,
     ) -> Result<Arc<Token>, Error> {
-        let (token, records) = self.chain(realm, secret).await?;
+        let chain = self.chain(realm, secret).await?;
+        self.admit(realm, chain, address).await
+    }
+
+    /// The same for a credential that names its token and that its dialect has found to be genuine (a signed one).
+    ///
+    /// # Errors
+    /// As [`Engine::verify`]; a token that has a secret of its own is `Unknown` here.
+    pub async fn verify_signed(
+        &self,
+        realm: RealmId,
+        id: TokenId,
+        address: Option<IpAddr>,
+    ) -> Result<Arc<Token>, Error> {
+        let chain = match self.live_chain(realm, id) {
+            Some(chain) => Some(chain),
+            None => self.stored_chain(realm, Lookup::Token(id)).await?,
+        };
+        let signed =
+            |(token, _): &Chain| token.access().is_some_and(|access| access.proof.is_none());
+        let chain = chain
+            .filter(signed)
+            .ok_or(Error::Unauthenticated(Unauthenticated::Unknown))?;
+        self.admit(realm, chain, address).await
+    }
+
+    /// Judges a token that was found, and counts the use last: what is refused uses nothing up.
+    async fn admit(
+        &self,
+        realm: RealmId,
+        (token, records): Chain,
+        address: Option<IpAddr>,
+    ) -> Result<Arc<Token>, Error> {
         let now = self.now();
         match Standing::below(&token, records.iter().map(AsRef::as_ref), now) {
             Standing::Live => {}
@@ -46,7 +77,11 @@ impl Engine {
         if !lists.chain([own]).all(|list| allows(list, address)) {
             return Err(Error::Forbidden(Forbidden::Address));
         }
-        if self.0.usage.count(realm, token.id, now) {
+        if let Some(max) = token.access().and_then(|access| access.uses_max) {
+            if !self.0.store.spend(realm, token.id, max, now).await? {
+                return Err(Error::Unauthenticated(Unauthenticated::Exhausted));
+            }
+        } else if self.0.usage.count(realm, token.id, now) {
             let engine = self.clone();
             self.in_background(async move { engine.flush_usage().await });
         }
@@ -57,29 +92,30 @@ impl Engine {
         // Normally there is one digest key, so one proof.
         let proofs: Vec<Proof> = self.0.keyring.proofs(realm, secret).collect();
         for proof in &proofs {
-            if let Some(chain) = self.live_chain(realm, proof) {
+            let known = self.0.live.get(&secret_key(realm, proof));
+            if let Some(LiveEntry::Secret(id)) = known
+                && let Some(chain) = self.live_chain(realm, id)
+                && proves(proof, &chain.0)
+            {
                 return Ok(chain);
             }
         }
         for proof in &proofs {
-            if let Some(chain) = self.stored_chain(realm, proof).await? {
+            let chain = self
+                .stored_chain(realm, Lookup::Located(proof.place()))
+                .await?;
+            if let Some(chain) = chain.filter(|(token, _)| proves(proof, token)) {
                 return Ok(chain);
             }
         }
         Err(Error::Unauthenticated(Unauthenticated::Unknown))
     }
 
-    fn live_chain(&self, realm: RealmId, proof: &Proof) -> Option<Chain> {
+    fn live_chain(&self, realm: RealmId, id: TokenId) -> Option<Chain> {
         let live = &self.0.live;
-        let LiveEntry::Secret(id) = live.get(&secret_key(realm, proof))? else {
-            return None;
-        };
         let LiveEntry::Token(token) = live.get(&LiveKey::Token(realm, id))? else {
             return None;
         };
-        if !proof.matches(&token.access()?.proof) {
-            return None;
-        }
         let mut records = Vec::new();
         let mut next = token.parent;
         while let Some(id) = next {
@@ -95,30 +131,21 @@ impl Engine {
         Some((token, records))
     }
 
-    async fn stored_chain(&self, realm: RealmId, proof: &Proof) -> Result<Option<Chain>, Error> {
+    /// Reads the one token of a look-up with what is above it, and keeps them in the live index.
+    async fn stored_chain(&self, realm: RealmId, lookup: Lookup) -> Result<Option<Chain>, Error> {
         let ticket = self.0.live.begin();
-        let place = proof.place();
         let query = Query {
             realm,
-            lookups: vec![Lookup::Located(place.clone())],
+            lookups: vec![lookup],
             entries: false,
             sealed: false,
             limit: 1,
         };
         let rows = self.0.store.fetch(query).await?;
-        let Some(Holder::Token(id)) = rows.located.get(&place).copied() else {
+        let Some(token) = rows.tokens.into_values().next() else {
             return Ok(None);
         };
-        let Some(token) = rows.tokens.get(&id) else {
-            return Ok(None);
-        };
-        if !token
-            .access()
-            .is_some_and(|access| proof.matches(&access.proof))
-        {
-            return Ok(None);
-        }
-        let token = Arc::new(token.clone());
+        let token = Arc::new(token);
         // A chain that cannot be followed is a dead token.
         let above = ancestors(token.parent, &rows.records)
             .ok_or(Error::Unauthenticated(Unauthenticated::Orphaned))?;
@@ -127,16 +154,22 @@ impl Engine {
             let key = LiveKey::Record(realm, record.id);
             (key, LiveEntry::Record(Arc::clone(record)))
         });
-        let fill = found.chain([
-            (
-                LiveKey::Token(realm, id),
-                LiveEntry::Token(Arc::clone(&token)),
-            ),
-            (secret_key(realm, proof), LiveEntry::Secret(id)),
-        ]);
+        let own = LiveEntry::Token(Arc::clone(&token));
+        let proof = token.access().and_then(|access| access.proof).map(Proof);
+        let secret = proof.map(|proof| (secret_key(realm, &proof), LiveEntry::Secret(token.id)));
+        let fill = found
+            .chain([(LiveKey::Token(realm, token.id), own)])
+            .chain(secret);
         self.0.live.fill(&ticket, fill);
         Ok(Some((token, records)))
     }
+}
+
+/// Whether a token is the one that a secret with this proof belongs to.
+fn proves(proof: &Proof, token: &Token) -> bool {
+    token
+        .access()
+        .is_some_and(|access| proof.matches(access.proof.as_ref()))
 }
 
 fn secret_key(realm: RealmId, proof: &Proof) -> LiveKey {

@@ -146,17 +146,20 @@ impl World {
             updated_at: now,
             updated_by: "maker".to_owned(),
             marks: vec![Place::new(Space::of("dialect"), Key(vec![7]))],
+            locators: vec![Place::new(Space::of("name"), Key(vec![8]))],
+            attributes: json!({"note": "x"}),
             body,
         }
     }
 
     pub(crate) fn access_token(&self) -> Token {
         self.token(Body::Access(Access {
-            proof: [9; 32],
+            proof: Some([9; 32]),
             hint: "abcd".to_owned(),
             sealed_secret: None,
             permissions: vec!["read".to_owned()],
             addresses: vec!["192.0.2.1/32".parse().unwrap()],
+            uses_max: Some(50),
         }))
     }
 

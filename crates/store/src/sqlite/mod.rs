@@ -172,6 +172,22 @@ impl Store for Sqlite {
             .await
     }
 
+    async fn spend(
+        &self,
+        realm: RealmId,
+        token: TokenId,
+        max: u64,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let work = Work::Spend {
+            realm,
+            token,
+            max,
+            at,
+        };
+        self.ask(|reply| Job::Write(work, reply)).await
+    }
+
     async fn add_usage(&self, usage: Vec<(RealmId, TokenId, Usage)>) -> Result<(), StoreError> {
         self.ask(|reply| Job::Write(Work::Usage(usage), reply))
             .await

@@ -115,6 +115,14 @@ impl<'row, 'statement> Columns<'row, 'statement> {
         u64::try_from(number).map_err(|_| self.corrupt("a negative count"))
     }
 
+    /// The next column as a count or nothing.
+    pub(super) fn optional_count(&mut self) -> Result<Option<u64>, StoreError> {
+        let number: Option<i64> = self.take()?;
+        number
+            .map(|number| u64::try_from(number).map_err(|_| self.corrupt("a negative count")))
+            .transpose()
+    }
+
     /// The next column as JSON.
     pub(super) fn json<T: DeserializeOwned>(&mut self) -> Result<T, StoreError> {
         let text: String = self.take()?;

@@ -19,7 +19,8 @@ use super::rows::{Columns, defect, failed, integer, json, rows_max};
 macro_rules! columns {
     () => {
         "id, version, state, expires_at, updated_at, updated_by, class, container, parent, name, tags, tenant, \
-         created_at, created_by, marks, value, proof, hint, sealed_secret, permissions, addresses"
+         created_at, created_by, marks, locators, attributes, value, proof, hint, sealed_secret, permissions, \
+         addresses, uses_max"
     };
 }
 
@@ -40,6 +41,8 @@ fn read(row: &Row<'_>, realm: RealmId) -> Result<Token, StoreError> {
     let created_at = columns.instant()?;
     let created_by = columns.take()?;
     let marks = columns.json()?;
+    let locators = columns.json()?;
+    let attributes = columns.json()?;
     let value = columns.take::<Option<Uuid>>()?.map(ValueId);
     let body = match value {
         Some(value) => Body::Data(Data { value }),
@@ -49,6 +52,7 @@ fn read(row: &Row<'_>, realm: RealmId) -> Result<Token, StoreError> {
             sealed_secret: columns.take::<Option<Uuid>>()?.map(ValueId),
             permissions: columns.json()?,
             addresses: columns.json()?,
+            uses_max: columns.optional_count()?,
         }),
     };
     Ok(Token {
@@ -68,6 +72,8 @@ fn read(row: &Row<'_>, realm: RealmId) -> Result<Token, StoreError> {
         updated_at,
         updated_by,
         marks,
+        locators,
+        attributes,
         body,
     })
 }
@@ -129,8 +135,8 @@ pub(super) fn write(
                 None,
                 "INSERT INTO token (realm, id, version, state, expires_at, updated_at, updated_by, class, container, \
                  parent, name, tags, tenant, created_at, created_by, value, proof, hint, sealed_secret, permissions, \
-                 addresses, marks) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-                 ?19, ?20, ?21, ?22) ON CONFLICT (realm, id) DO NOTHING",
+                 addresses, marks, locators, attributes, uses_max) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
+                 ?19, ?20, ?21, ?22, ?23, ?24, ?25) ON CONFLICT (realm, id) DO NOTHING",
             )?;
             if inserted == 0 {
                 return Err(StoreError::Taken {
@@ -149,7 +155,8 @@ pub(super) fn write(
                 "UPDATE token SET version = ?3, state = ?4, expires_at = ?5, updated_at = ?6, updated_by = ?7, \
                  class = ?8, container = ?9, parent = ?10, name = ?11, tags = ?12, tenant = ?13, created_at = ?14, \
                  created_by = ?15, value = ?16, proof = ?17, hint = ?18, sealed_secret = ?19, permissions = ?20, \
-                 addresses = ?21, marks = ?22 WHERE realm = ?1 AND id = ?2 AND version = ?23",
+                 addresses = ?21, marks = ?22, locators = ?23, attributes = ?24, uses_max = ?25 \
+                 WHERE realm = ?1 AND id = ?2 AND version = ?26",
             )?;
             if updated == 0 {
                 return Err(StoreError::Stale);
@@ -186,6 +193,10 @@ fn put(
     let addresses = access.map(|access| json(&access.addresses)).transpose()?;
     let tags = json(&token.tags)?;
     let marks = json(&token.marks)?;
+    let locators = json(&token.locators)?;
+    let attributes = json(&token.attributes)?;
+    let uses_max = access.and_then(|access| access.uses_max);
+    let uses_max = uses_max.map(integer).transpose()?;
     let version = integer(token.version)?;
     let mut statement = connection.prepare_cached(sql).map_err(failed)?;
     let columns = params![
@@ -213,6 +224,9 @@ fn put(
         permissions,
         addresses,
         marks,
+        locators,
+        attributes,
+        uses_max,
     ];
     let Some(from) = from else {
         return statement.execute(columns).map_err(failed);

@@ -5,12 +5,37 @@
 
 use std::collections::BTreeMap;
 
+use engine::clock::Timestamp;
 use engine::realm::RealmId;
 use engine::store::{StoreError, Usage};
 use engine::token::TokenId;
 use rusqlite::{Connection, params};
 
 use super::rows::{Columns, failed};
+
+/// Counts one use, unless there have been `max` already or the token is gone; says whether it was counted.
+pub(super) fn spend(
+    connection: &Connection,
+    realm: RealmId,
+    token: TokenId,
+    max: u64,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    let counted = connection
+        .prepare_cached(
+            "INSERT INTO usage (realm, token, uses, last_used_at) \
+             SELECT ?1, ?2, 1, ?4 WHERE ?3 > 0 AND EXISTS (SELECT 1 FROM token WHERE realm = ?1 AND id = ?2) \
+             ON CONFLICT (realm, token) DO UPDATE SET \
+             uses = usage.uses + 1, last_used_at = max(usage.last_used_at, excluded.last_used_at) \
+             WHERE usage.uses < ?3",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![realm.0, token.0, max, at.as_micros()])
+        })
+        .map_err(failed)?;
+    Ok(counted == 1)
+}
 
 pub(super) fn add(
     connection: &Connection,

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use engine::batch::{Batch, LocatorWrite, MarkWrite, RecordWrite, TokenWrite, ValueWrite};
+use engine::clock::Timestamp;
 use engine::locator::Place;
 use engine::realm::RealmId;
 use engine::store::{Decide, Query, StoreError, Usage};
@@ -43,6 +44,13 @@ pub(super) enum Job {
 pub(super) enum Work {
     /// Read, decide, apply.
     Commit(Query, Decide),
+    /// Count one use, unless there have been `max`.
+    Spend {
+        realm: RealmId,
+        token: TokenId,
+        max: u64,
+        at: Timestamp,
+    },
     /// Add uses.
     Usage(Vec<(RealmId, TokenId, Usage)>),
 }
@@ -241,6 +249,15 @@ impl Writer {
                 *rows += size(&batch);
                 check(&batch, query.realm)?;
                 apply(connection, &batch)
+            }
+            Work::Spend {
+                realm,
+                token,
+                max,
+                at,
+            } => {
+                *rows += 1;
+                usage::spend(connection, realm, token, max, at)
             }
             Work::Usage(reports) => {
                 *rows += reports.len();

@@ -89,9 +89,20 @@ impl Model {
 
     fn change(&mut self, id: TokenId, alter: impl FnOnce(&mut Modelled)) -> bool {
         let token = self.tokens.get_mut(&id).unwrap();
-        let before = (token.name.clone(), token.tags.clone(), token.state, token.expires_at);
+        let before = (
+            token.name.clone(),
+            token.tags.clone(),
+            token.state,
+            token.expires_at,
+        );
         alter(token);
-        let changed = before != (token.name.clone(), token.tags.clone(), token.state, token.expires_at);
+        let changed = before
+            != (
+                token.name.clone(),
+                token.tags.clone(),
+                token.state,
+                token.expires_at,
+            );
         token.version += u64::from(changed);
         changed
     }
@@ -104,7 +115,12 @@ fn in_force(token: &Modelled, now: i64) -> bool {
 async fn run(steps: Vec<Step>) {
     let rig = Rig::with_live_entries(4).await;
     let container = rig.record("collection", "c", None).await;
-    let before = rig.engine.events(&rig.caller, None, 500).await.unwrap().len();
+    let before = rig
+        .engine
+        .events(&rig.caller, None, 500)
+        .await
+        .unwrap()
+        .len();
     let mut model = Model::default();
     for step in steps {
         perform(&rig, container, &mut model, step).await;
@@ -120,27 +136,41 @@ async fn perform(rig: &Rig, container: engine::record::RecordId, model: &mut Mod
     let caller = &rig.caller;
     let now = engine.now().as_micros();
     let update = |id, edit, guard| {
-        engine.update(caller, Update { selection: Selection::of(id), edit, guard })
+        engine.update(
+            caller,
+            Update {
+                selection: Selection::of(id),
+                edit,
+                guard,
+            },
+        )
     };
     match step {
         Step::Issue { tag } => {
             let name = format!("n{}", model.names);
             model.names += 1;
             let (token, secret) = rig.issue(&name, &[TAGS[tag]]).await;
-            model.tokens.insert(token.id, Modelled {
-                name: Some(name),
-                tags: vec![TAGS[tag].to_owned()],
-                state: State::Active,
-                expires_at: None,
-                version: 1,
-                secret: Some(secret),
-                external_id: None,
-                shared: false,
-            });
+            model.tokens.insert(
+                token.id,
+                Modelled {
+                    name: Some(name),
+                    tags: vec![TAGS[tag].to_owned()],
+                    state: State::Active,
+                    expires_at: None,
+                    version: 1,
+                    secret: Some(secret),
+                    external_id: None,
+                    shared: false,
+                },
+            );
             model.mutations += 1;
         }
         Step::Tokenize { content, shared } => {
-            let identity = if shared { Identity::Shared } else { Identity::None };
+            let identity = if shared {
+                Identity::Shared
+            } else {
+                Identity::None
+            };
             let class = if shared { "pci" } else { "randomized" };
             let content = CONTENTS[content];
             let tokenize = rig.tokenization(container, class, identity, &[content]);
@@ -157,27 +187,37 @@ async fn perform(rig: &Rig, container: engine::record::RecordId, model: &mut Mod
                 model.mutations += usize::from(changed);
                 return;
             }
-            model.contents.insert(made.external_id.clone(), content.to_owned());
+            model
+                .contents
+                .insert(made.external_id.clone(), content.to_owned());
             if shared {
-                model.index.insert(content.to_owned(), made.external_id.clone());
+                model
+                    .index
+                    .insert(content.to_owned(), made.external_id.clone());
             }
-            model.tokens.insert(made.token, Modelled {
-                name: None,
-                tags: Vec::new(),
-                state: State::Active,
-                expires_at: None,
-                version: 1,
-                secret: None,
-                external_id: Some(made.external_id),
-                shared,
-            });
+            model.tokens.insert(
+                made.token,
+                Modelled {
+                    name: None,
+                    tags: Vec::new(),
+                    state: State::Active,
+                    expires_at: None,
+                    version: 1,
+                    secret: None,
+                    external_id: Some(made.external_id),
+                    shared,
+                },
+            );
             model.mutations += 1;
         }
         Step::Rename { token, guard } => {
             let Some(id) = model.pick(token) else { return };
             let name = format!("n{}", model.names);
             model.names += 1;
-            let edit = Edit { name: Field::Set(name.clone()), ..Edit::default() };
+            let edit = Edit {
+                name: Field::Set(name.clone()),
+                ..Edit::default()
+            };
             let current = model.tokens[&id].version;
             let done = update(id, edit, guard.map_or(Guard::Nothing, Guard::Version)).await;
             if guard.is_none_or(|expected| expected == current) {
@@ -185,7 +225,10 @@ async fn perform(rig: &Rig, container: engine::record::RecordId, model: &mut Mod
                 model.change(id, |token| token.name = Some(name));
                 model.mutations += 1;
             } else {
-                assert_eq!(done.unwrap_err(), Error::Conflict(Conflict::Version { current }));
+                assert_eq!(
+                    done.unwrap_err(),
+                    Error::Conflict(Conflict::Version { current })
+                );
             }
         }
         Step::Retag { tag, to } => {
@@ -194,18 +237,33 @@ async fn perform(rig: &Rig, container: engine::record::RecordId, model: &mut Mod
                 which: Which::Live,
                 ..Selection::default()
             };
-            let edit = Edit { tags: Field::Set(tags_of(&[TAGS[to]], &[])), ..Edit::default() };
+            let edit = Edit {
+                tags: Field::Set(tags_of(&[TAGS[to]], &[])),
+                ..Edit::default()
+            };
             let done = engine
-                .update(caller, Update { selection, edit, guard: Guard::Nothing })
+                .update(
+                    caller,
+                    Update {
+                        selection,
+                        edit,
+                        guard: Guard::Nothing,
+                    },
+                )
                 .await
                 .unwrap();
             let expected: Vec<TokenId> = model
                 .tokens
                 .iter()
-                .filter(|(_, token)| token.tags.iter().any(|one| one == TAGS[tag]) && in_force(token, now))
+                .filter(|(_, token)| {
+                    token.tags.iter().any(|one| one == TAGS[tag]) && in_force(token, now)
+                })
                 .map(|(id, _)| *id)
                 .collect();
-            assert_eq!(done.tokens.iter().map(|token| token.id).collect::<Vec<_>>(), expected);
+            assert_eq!(
+                done.tokens.iter().map(|token| token.id).collect::<Vec<_>>(),
+                expected
+            );
             let mut any = false;
             for id in expected {
                 any |= model.change(id, |token| token.tags = vec![TAGS[to].to_owned()]);
@@ -237,14 +295,24 @@ async fn perform(rig: &Rig, container: engine::record::RecordId, model: &mut Mod
                 body: json!({}),
                 classes: vec!["pci".to_owned(), "randomized".to_owned()],
             };
-            let done = update(id, Edit { data: Some(data), ..Edit::default() }, Guard::Nothing).await;
+            let done = update(
+                id,
+                Edit {
+                    data: Some(data),
+                    ..Edit::default()
+                },
+                Guard::Nothing,
+            )
+            .await;
             let token = model.tokens[&id].clone();
             let Some(external_id) = token.external_id else {
                 assert!(matches!(done, Err(Error::Invalid { field: "data", .. })));
                 return;
             };
             done.unwrap();
-            model.contents.insert(external_id.clone(), content.to_owned());
+            model
+                .contents
+                .insert(external_id.clone(), content.to_owned());
             model.tokens.get_mut(&id).unwrap().version += 1;
             if token.shared {
                 model.index.retain(|_, holder| *holder != external_id);
@@ -254,7 +322,10 @@ async fn perform(rig: &Rig, container: engine::record::RecordId, model: &mut Mod
         }
         Step::Revoke { token } => {
             let Some(id) = model.pick(token) else { return };
-            engine.revoke(caller, Selection::of(id), Guard::Nothing).await.unwrap();
+            engine
+                .revoke(caller, Selection::of(id), Guard::Nothing)
+                .await
+                .unwrap();
             let changed = model.change(id, |token| token.state = State::Revoked);
             model.mutations += usize::from(changed);
         }
@@ -262,9 +333,13 @@ async fn perform(rig: &Rig, container: engine::record::RecordId, model: &mut Mod
             let Some(id) = model.pick(token) else { return };
             let away = matches!(step, Step::Archive { .. });
             let done = if away {
-                engine.archive(caller, Selection::of(id), Guard::Nothing).await
+                engine
+                    .archive(caller, Selection::of(id), Guard::Nothing)
+                    .await
             } else {
-                engine.restore(caller, Selection::of(id), Guard::Nothing).await
+                engine
+                    .restore(caller, Selection::of(id), Guard::Nothing)
+                    .await
             };
             if model.tokens[&id].state == State::Revoked {
                 assert!(matches!(done, Err(Error::Invalid { field: "state", .. })));
@@ -299,11 +374,19 @@ async fn perform(rig: &Rig, container: engine::record::RecordId, model: &mut Mod
             let Some(secret) = &token.secret else { return };
             let verified = engine.verify(rig.realm, secret, None).await;
             match token.state {
-                State::Active if in_force(token, now) => assert_eq!(verified.unwrap().version, token.version),
-                State::Active | State::Expired => {
-                    assert_eq!(verified.unwrap_err(), Error::Unauthenticated(Unauthenticated::Expired));
+                State::Active if in_force(token, now) => {
+                    assert_eq!(verified.unwrap().version, token.version)
                 }
-                _ => assert_eq!(verified.unwrap_err(), Error::Unauthenticated(Unauthenticated::Revoked)),
+                State::Active | State::Expired => {
+                    assert_eq!(
+                        verified.unwrap_err(),
+                        Error::Unauthenticated(Unauthenticated::Expired)
+                    );
+                }
+                _ => assert_eq!(
+                    verified.unwrap_err(),
+                    Error::Unauthenticated(Unauthenticated::Revoked)
+                ),
             }
         }
     }
@@ -313,21 +396,35 @@ async fn perform(rig: &Rig, container: engine::record::RecordId, model: &mut Mod
 async fn agree(rig: &Rig, model: &Model) {
     let (tokens, next) = rig.engine.list(&rig.caller, None, 500).await.unwrap();
     assert_eq!(next, None);
-    assert_eq!(tokens.iter().map(|token| token.id).collect::<Vec<_>>(), model.tokens.keys().copied().collect::<Vec<_>>());
+    assert_eq!(
+        tokens.iter().map(|token| token.id).collect::<Vec<_>>(),
+        model.tokens.keys().copied().collect::<Vec<_>>()
+    );
     for token in &tokens {
         let modelled = &model.tokens[&token.id];
         assert_eq!(token.name, modelled.name);
         assert_eq!(token.tags, modelled.tags);
         assert_eq!(token.state, modelled.state);
-        assert_eq!(token.expires_at.map(engine::clock::Timestamp::as_micros), modelled.expires_at);
+        assert_eq!(
+            token.expires_at.map(engine::clock::Timestamp::as_micros),
+            modelled.expires_at
+        );
         assert_eq!(token.version, modelled.version);
     }
     let selection = Selection {
-        ids: tokens.iter().filter(|token| token.value().is_some()).map(|token| token.id).collect(),
+        ids: tokens
+            .iter()
+            .filter(|token| token.value().is_some())
+            .map(|token| token.id)
+            .collect(),
         which: Which::Any,
         ..Selection::default()
     };
-    let found = rig.engine.find(&rig.caller, Action::Reveal, &selection).await.unwrap();
+    let found = rig
+        .engine
+        .find(&rig.caller, Action::Reveal, &selection)
+        .await
+        .unwrap();
     for token in &found.tokens {
         let value = found.value(token).unwrap();
         let content = rig.engine.open(value).unwrap();
@@ -340,14 +437,26 @@ async fn agree(rig: &Rig, model: &Model) {
 /// One event per mutation, each with its digest; their changes, replayed, give what is there.
 async fn replay(rig: &Rig, model: &Model, before: usize) {
     let mut events = rig.engine.events(&rig.caller, None, 500).await.unwrap();
-    assert_eq!(events.len() - before, model.mutations, "one event for each mutation");
+    assert_eq!(
+        events.len() - before,
+        model.mutations,
+        "one event for each mutation"
+    );
     events.reverse();
     let mut rows: BTreeMap<uuid::Uuid, (u64, Value)> = BTreeMap::new();
     for event in &events {
         assert_eq!(event.outcome, Outcome::Done);
-        let stored = rig.engine.event_digest(&rig.caller, event.id).await.unwrap();
+        let stored = rig
+            .engine
+            .event_digest(&rig.caller, event.id)
+            .await
+            .unwrap();
         assert_eq!(stored, Some(event.digest()));
-        for change in event.changes.iter().filter(|change| change.subject == Subject::Token) {
+        for change in event
+            .changes
+            .iter()
+            .filter(|change| change.subject == Subject::Token)
+        {
             match (change.before.as_object(), change.after.as_object()) {
                 (None, Some(after)) => {
                     assert_eq!(change.version, 1);

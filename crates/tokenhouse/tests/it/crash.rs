@@ -47,7 +47,10 @@ impl Server {
             .expect("the server is ready within a minute")
             .unwrap()
             .expect("the server says where it listens");
-        let address = line.strip_prefix("listening on http://").unwrap().to_owned();
+        let address = line
+            .strip_prefix("listening on http://")
+            .unwrap()
+            .to_owned();
         Self { child, address }
     }
 
@@ -89,7 +92,10 @@ impl Connection {
         let response = self.0.send_request(request).await.ok()?;
         let status = response.status();
         let bytes = response.into_body().collect().await.ok()?.to_bytes();
-        Some((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+        Some((
+            status,
+            serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        ))
     }
 }
 
@@ -103,7 +109,11 @@ struct Ledger {
 }
 
 fn expiry(number: usize) -> String {
-    format!("20{:02}-01-01T00:00:{:02}.000Z", 30 + number / 60, number % 60)
+    format!(
+        "20{:02}-01-01T00:00:{:02}.000Z",
+        30 + number / 60,
+        number % 60
+    )
 }
 
 fn bearer() -> String {
@@ -115,7 +125,12 @@ async fn prepare(address: &str) -> Vec<Ledger> {
     let schema = json!({"name": "customers", "type": "DATA",
         "properties": [{"name": "email", "data_type_name": "EMAIL"}]});
     let (status, body) = connection
-        .send("POST", "/api/pvlt/1.0/ctl/collections", &bearer(), Some(schema))
+        .send(
+            "POST",
+            "/api/pvlt/1.0/ctl/collections",
+            &bearer(),
+            Some(schema),
+        )
         .await
         .unwrap();
     assert_eq!(status, StatusCode::OK, "{body}");
@@ -130,7 +145,10 @@ async fn prepare(address: &str) -> Vec<Ledger> {
         let body = json!([{"type": "randomized", "tags": ["n0"],
             "object": {"fields": {"email": format!("w{writer}@example.com")}}}]);
         let path = format!("{COLLECTION}/tokens?reason=AppFunctionality");
-        let (status, token) = connection.send("POST", &path, &bearer(), Some(body)).await.unwrap();
+        let (status, token) = connection
+            .send("POST", &path, &bearer(), Some(body))
+            .await
+            .unwrap();
         assert_eq!(status, StatusCode::OK, "{token}");
         ledgers.push(Ledger {
             secret: made["secret"].as_str().unwrap().to_owned(),
@@ -143,12 +161,20 @@ async fn prepare(address: &str) -> Vec<Ledger> {
 }
 
 /// Writes number after number to both tokens until the server is gone; every fifth call is one that is refused.
-async fn write(address: String, mut ledger: Ledger, done: Arc<AtomicUsize>, stop: Arc<AtomicBool>) -> Ledger {
+async fn write(
+    address: String,
+    mut ledger: Ledger,
+    done: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+) -> Ledger {
     let Some(mut connection) = Connection::open(&address).await else {
         return ledger;
     };
     let unleash = format!("/api/admin/api-tokens/{}", ledger.secret);
-    let piiano = format!("{COLLECTION}/tokens?reason=AppFunctionality&token_ids={}", ledger.token_id);
+    let piiano = format!(
+        "{COLLECTION}/tokens?reason=AppFunctionality&token_ids={}",
+        ledger.token_id
+    );
     while !stop.load(Ordering::SeqCst) {
         let number = ledger.acknowledged + 1;
         ledger.attempted = number;
@@ -159,7 +185,10 @@ async fn write(address: String, mut ledger: Ledger, done: Arc<AtomicUsize>, stop
             None => break,
         }
         let body = json!({"tags": [format!("n{number}")]});
-        match connection.send("PATCH", &piiano, &bearer(), Some(body)).await {
+        match connection
+            .send("PATCH", &piiano, &bearer(), Some(body))
+            .await
+        {
             Some((StatusCode::OK, _)) => {}
             Some((status, body)) => panic!("{status} {body}"),
             None => break,
@@ -168,7 +197,10 @@ async fn write(address: String, mut ledger: Ledger, done: Arc<AtomicUsize>, stop
         done.fetch_add(1, Ordering::SeqCst);
         if number.is_multiple_of(5) {
             let body = json!({"tags": ["refused", ""]});
-            match connection.send("PATCH", &piiano, &bearer(), Some(body)).await {
+            match connection
+                .send("PATCH", &piiano, &bearer(), Some(body))
+                .await
+            {
                 Some((StatusCode::BAD_REQUEST, _)) => {}
                 Some((status, body)) => panic!("{status} {body}"),
                 None => break,
@@ -182,7 +214,10 @@ async fn write(address: String, mut ledger: Ledger, done: Arc<AtomicUsize>, stop
 /// so it is never behind.
 async fn check(address: &str, ledger: &mut Ledger) {
     let mut connection = Connection::open(address).await.unwrap();
-    let (status, list) = connection.send("GET", "/api/admin/api-tokens", ADMIN, None).await.unwrap();
+    let (status, list) = connection
+        .send("GET", "/api/admin/api-tokens", ADMIN, None)
+        .await
+        .unwrap();
     assert_eq!(status, StatusCode::OK);
     let token = list["tokens"]
         .as_array()
@@ -193,18 +228,37 @@ async fn check(address: &str, ledger: &mut Ledger) {
     let allowed = [ledger.acknowledged, ledger.attempted];
     let expected: Vec<Value> = allowed
         .iter()
-        .map(|number| if *number == 0 { Value::Null } else { json!(expiry(*number)) })
+        .map(|number| {
+            if *number == 0 {
+                Value::Null
+            } else {
+                json!(expiry(*number))
+            }
+        })
         .collect();
-    assert!(expected.contains(&token["expiresAt"]), "{token} is none of {expected:?}");
+    assert!(
+        expected.contains(&token["expiresAt"]),
+        "{token} is none of {expected:?}"
+    );
     let path = format!("{COLLECTION}/query/tokens?reason=AppFunctionality");
     let body = json!({"token_ids": [ledger.token_id]});
-    let (status, found) = connection.send("POST", &path, &bearer(), Some(body)).await.unwrap();
+    let (status, found) = connection
+        .send("POST", &path, &bearer(), Some(body))
+        .await
+        .unwrap();
     assert_eq!(status, StatusCode::OK);
     let tags = &found[0]["tokens"][0]["tags"];
-    let expected: Vec<Value> = allowed.iter().map(|number| json!([format!("n{number}")])).collect();
+    let expected: Vec<Value> = allowed
+        .iter()
+        .map(|number| json!([format!("n{number}")]))
+        .collect();
     assert!(expected.contains(tags), "{tags} is none of {expected:?}");
     // Go on from what is there.
-    let there = if *tags == expected[1] { ledger.attempted } else { ledger.acknowledged };
+    let there = if *tags == expected[1] {
+        ledger.attempted
+    } else {
+        ledger.acknowledged
+    };
     ledger.acknowledged = there;
 }
 
@@ -214,21 +268,46 @@ fn inspect(data: &Path) {
         .unwrap()
         .filter_map(Result::ok)
         .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "db" || extension == "sqlite"))
+        .find(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "db" || extension == "sqlite")
+        })
         .expect("the store's file lies in the data directory");
     let connection = rusqlite::Connection::open(file).unwrap();
-    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    let count = |sql: &str| {
+        connection
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
     let intact: String = connection
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .unwrap();
     assert_eq!(intact, "ok");
     for (what, sql) in [
-        ("a locator points to nothing", "SELECT count(*) FROM locator l WHERE NOT EXISTS (SELECT 1 FROM token t WHERE t.realm = l.realm AND t.id = l.holder) AND NOT EXISTS (SELECT 1 FROM value v WHERE v.realm = l.realm AND v.id = l.holder) AND NOT EXISTS (SELECT 1 FROM record r WHERE r.realm = l.realm AND r.id = l.holder)"),
-        ("a mark points to nothing", "SELECT count(*) FROM mark m WHERE NOT EXISTS (SELECT 1 FROM token t WHERE t.realm = m.realm AND t.id = m.holder) AND NOT EXISTS (SELECT 1 FROM record r WHERE r.realm = m.realm AND r.id = m.holder)"),
-        ("a data token has no value", "SELECT count(*) FROM token t WHERE t.value IS NOT NULL AND NOT EXISTS (SELECT 1 FROM value v WHERE v.realm = t.realm AND v.id = t.value)"),
-        ("a token has not one change for each version", "SELECT count(*) FROM token t WHERE t.version <> (SELECT count(*) FROM change c WHERE c.realm = t.realm AND c.subject = 'token' AND c.id = t.id)"),
-        ("a change has no event", "SELECT count(*) FROM change c WHERE NOT EXISTS (SELECT 1 FROM event e WHERE e.realm = c.realm AND e.id = c.event)"),
-        ("a tag of a refused call is there", "SELECT count(*) FROM token WHERE tags LIKE '%refused%'"),
+        (
+            "a locator points to nothing",
+            "SELECT count(*) FROM locator l WHERE NOT EXISTS (SELECT 1 FROM token t WHERE t.realm = l.realm AND t.id = l.holder) AND NOT EXISTS (SELECT 1 FROM value v WHERE v.realm = l.realm AND v.id = l.holder) AND NOT EXISTS (SELECT 1 FROM record r WHERE r.realm = l.realm AND r.id = l.holder)",
+        ),
+        (
+            "a mark points to nothing",
+            "SELECT count(*) FROM mark m WHERE NOT EXISTS (SELECT 1 FROM token t WHERE t.realm = m.realm AND t.id = m.holder) AND NOT EXISTS (SELECT 1 FROM record r WHERE r.realm = m.realm AND r.id = m.holder)",
+        ),
+        (
+            "a data token has no value",
+            "SELECT count(*) FROM token t WHERE t.value IS NOT NULL AND NOT EXISTS (SELECT 1 FROM value v WHERE v.realm = t.realm AND v.id = t.value)",
+        ),
+        (
+            "a token has not one change for each version",
+            "SELECT count(*) FROM token t WHERE t.version <> (SELECT count(*) FROM change c WHERE c.realm = t.realm AND c.subject = 'token' AND c.id = t.id)",
+        ),
+        (
+            "a change has no event",
+            "SELECT count(*) FROM change c WHERE NOT EXISTS (SELECT 1 FROM event e WHERE e.realm = c.realm AND e.id = c.event)",
+        ),
+        (
+            "a tag of a refused call is there",
+            "SELECT count(*) FROM token WHERE tags LIKE '%refused%'",
+        ),
     ] {
         assert_eq!(count(sql), 0, "{what}");
     }
@@ -261,7 +340,10 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
             .collect();
         // Killed after work, not after time: a slow machine still has writes in flight.
         while done.load(Ordering::SeqCst) < 60 * round {
-            assert!(!writers.iter().any(tokio::task::JoinHandle::is_finished), "a writer ended early");
+            assert!(
+                !writers.iter().any(tokio::task::JoinHandle::is_finished),
+                "a writer ended early"
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         running.kill().await;

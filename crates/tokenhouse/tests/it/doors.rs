@@ -367,16 +367,13 @@ async fn issue_powerless_key(server: &TestServer) {
     let engine = &server.app.engine;
     let realm = engine.open_realm(&default_realm("piiano")).await.unwrap();
     let issue = Issue {
-        class: "api-key".to_owned(),
         name: Some("powerless".to_owned()),
-        parent: None,
-        tags: Tags::default(),
-        expires_at: None,
-        permissions: Vec::new(),
-        addresses: Vec::new(),
-        secret: Secret::parse(POWERLESS_KEY).unwrap(),
-        hint: String::new(),
-        keep_secret: false,
+        ..Issue::with_secret(
+            "api-key",
+            Secret::parse(POWERLESS_KEY).unwrap(),
+            String::new(),
+            false,
+        )
     };
     engine
         .issue(&Caller::system(realm, "test"), issue)

@@ -51,16 +51,8 @@ async fn fresh(rig: &Rig) -> Owned {
     let parent = rig.record("method", rig.secret().expose(), None).await;
     let secret = rig.secret();
     let issue = Issue {
-        class: "client".to_owned(),
-        name: None,
         parent: Some(parent),
-        tags: tags_of(&[], &[]),
-        expires_at: None,
-        permissions: Vec::new(),
-        addresses: Vec::new(),
-        secret: secret.clone(),
-        hint: String::new(),
-        keep_secret: false,
+        ..Issue::with_secret("client", secret.clone(), String::new(), false)
     };
     let id = rig.engine.issue(&rig.caller, issue).await.unwrap().id;
     Owned {

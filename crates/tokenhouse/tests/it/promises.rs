@@ -52,16 +52,8 @@ async fn tokenize(rig: &Rig, tokenize: Tokenize) -> Tokenized {
 
 fn issue_below(rig: &Rig, parent: RecordId) -> Issue {
     Issue {
-        class: "client".to_owned(),
-        name: None,
         parent: Some(parent),
-        tags: tags_of(&[], &[]),
-        expires_at: None,
-        permissions: Vec::new(),
-        addresses: Vec::new(),
-        secret: rig.secret(),
-        hint: String::new(),
-        keep_secret: false,
+        ..Issue::with_secret("client", rig.secret(), String::new(), false)
     }
 }
 

@@ -92,18 +92,15 @@ impl Rig {
     pub async fn issue(&self, name: &str, tags: &[&str]) -> (Token, Secret) {
         let secret = self.secret();
         let issue = Issue {
-            class: "client".to_owned(),
             name: Some(name.to_owned()),
-            parent: None,
             tags: tags_of(tags, &[]),
-            expires_at: None,
             permissions: vec!["read".to_owned()],
-            addresses: Vec::new(),
-            secret: secret.clone(),
-            hint: "hint".to_owned(),
-            keep_secret: true,
+            ..Issue::with_secret("client", secret.clone(), "hint".to_owned(), true)
         };
-        (self.engine.issue(&self.caller, issue).await.unwrap(), secret)
+        (
+            self.engine.issue(&self.caller, issue).await.unwrap(),
+            secret,
+        )
     }
 
     /// A random secret.
@@ -114,7 +111,12 @@ impl Rig {
     }
 
     /// A new record of a kind, found by its name.
-    pub async fn record(&self, kind: &'static str, name: &str, parent: Option<RecordId>) -> RecordId {
+    pub async fn record(
+        &self,
+        kind: &'static str,
+        name: &str,
+        parent: Option<RecordId>,
+    ) -> RecordId {
         let id = self.engine.new_record_id();
         let new = NewRecord {
             parent,

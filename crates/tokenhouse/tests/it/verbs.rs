@@ -14,7 +14,7 @@ use engine::refusal::Refusal;
 use engine::selection::{Selection, Which};
 use engine::token::{State, Token};
 use engine::verbs::count::Count;
-use engine::verbs::issue::Issue;
+use engine::verbs::issue::{Credential, Issue};
 use engine::verbs::purge::Purged;
 use engine::verbs::tokenize::{Expiry, ExternalId, Identity};
 use engine::verbs::update::{Edit, Field, Guard, NewData, Update};
@@ -109,7 +109,10 @@ async fn an_update_is_in_force_for_the_next_verify() {
             .engine
             .restore(&rig.caller, Selection::of(token.id), Guard::Nothing)
             .await;
-        assert!(matches!(restored, Err(Error::Invalid { field: "state", .. })));
+        assert!(matches!(
+            restored,
+            Err(Error::Invalid { field: "state", .. })
+        ));
         rig.engine
             .delete(&rig.caller, Selection::of(token.id))
             .await
@@ -160,7 +163,9 @@ async fn a_guard_lets_one_of_many_win() {
         for one in tries.collect::<Vec<_>>() {
             match one.await.unwrap() {
                 Ok(_) => won += 1,
-                Err(Error::Conflict(Conflict::Version { current })) => assert_eq!(current, round + 2),
+                Err(Error::Conflict(Conflict::Version { current })) => {
+                    assert_eq!(current, round + 2)
+                }
                 Err(other) => panic!("{other}"),
             }
         }
@@ -197,7 +202,12 @@ async fn concurrent_updates_of_one_token_lose_nothing() {
 async fn the_same_again_changes_nothing_and_leaves_no_event() {
     let rig = Rig::new().await;
     let (token, _) = rig.issue("a", &["x"]).await;
-    let before = rig.engine.events(&rig.caller, None, 10).await.unwrap().len();
+    let before = rig
+        .engine
+        .events(&rig.caller, None, 10)
+        .await
+        .unwrap()
+        .len();
     let edit = Edit {
         tags: Field::Set(tags_of(&["x"], &[])),
         ..named("a")
@@ -208,7 +218,14 @@ async fn the_same_again_changes_nothing_and_leaves_no_event() {
         .await
         .unwrap();
     assert_eq!(done.tokens[0].version, 1);
-    assert_eq!(rig.engine.events(&rig.caller, None, 10).await.unwrap().len(), before);
+    assert_eq!(
+        rig.engine
+            .events(&rig.caller, None, 10)
+            .await
+            .unwrap()
+            .len(),
+        before
+    );
 }
 
 #[tokio::test]
@@ -217,8 +234,16 @@ async fn selections_are_anded_and_an_empty_one_matches_nothing() {
     let (one, _) = rig.issue("one", &["a", "b"]).await;
     let (two, _) = rig.issue("two", &["a"]).await;
     let find = async |selection: Selection| {
-        let found = rig.engine.find(&rig.caller, Action::Read, &selection).await.unwrap();
-        found.tokens.iter().map(|token| token.id).collect::<Vec<_>>()
+        let found = rig
+            .engine
+            .find(&rig.caller, Action::Read, &selection)
+            .await
+            .unwrap();
+        found
+            .tokens
+            .iter()
+            .map(|token| token.id)
+            .collect::<Vec<_>>()
     };
     assert_eq!(find(tagged(None, &["a"])).await, [one.id, two.id]);
     assert_eq!(find(tagged(None, &["a", "b"])).await, [one.id]);
@@ -234,7 +259,11 @@ async fn selections_are_anded_and_an_empty_one_matches_nothing() {
         .await
         .unwrap();
     assert!(done.tokens.is_empty());
-    let deleted = rig.engine.delete(&rig.caller, Selection::default()).await.unwrap();
+    let deleted = rig
+        .engine
+        .delete(&rig.caller, Selection::default())
+        .await
+        .unwrap();
     assert!(deleted.is_empty());
 }
 
@@ -277,7 +306,10 @@ async fn a_token_does_not_widen_itself() {
         expires_at: Field::Set(rig.in_secs(secs)),
         ..Edit::default()
     };
-    let try_it = |edit: Edit| rig.engine.update(&bearer, update(Selection::of(token.id), edit));
+    let try_it = |edit: Edit| {
+        rig.engine
+            .update(&bearer, update(Selection::of(token.id), edit))
+    };
     let itself = Error::Forbidden(Forbidden::Itself);
     try_it(until(100)).await.unwrap();
     assert_eq!(try_it(until(101)).await.unwrap_err(), itself);
@@ -324,7 +356,10 @@ async fn rights_are_asked_before_anything_is_matched() {
             .update(&reader, update(selection.clone(), named("b")))
             .await
             .unwrap_err();
-        assert!(matches!(refused, Error::Forbidden(Forbidden::Action { .. })));
+        assert!(matches!(
+            refused,
+            Error::Forbidden(Forbidden::Action { .. })
+        ));
         assert!(rig.engine.delete(&reader, selection).await.is_err());
     }
 }
@@ -348,7 +383,10 @@ async fn addresses_are_checked_on_the_token_and_above_it() {
         verify(from("11.1.2.3")).await.unwrap_err(),
         Error::Forbidden(Forbidden::Address)
     );
-    assert!(verify(None).await.is_err(), "an unknown address is on no list");
+    assert!(
+        verify(None).await.is_err(),
+        "an unknown address is on no list"
+    );
 }
 
 #[tokio::test]
@@ -357,37 +395,55 @@ async fn a_dead_record_kills_what_is_below_it_at_once() {
     let method = rig.record("method", "m", None).await;
     let secret = rig.secret();
     let issue = Issue {
-        class: "client".to_owned(),
-        name: None,
         parent: Some(method),
-        tags: tags_of(&[], &[]),
-        expires_at: None,
-        permissions: Vec::new(),
-        addresses: Vec::new(),
-        secret: secret.clone(),
-        hint: String::new(),
-        keep_secret: false,
+        ..Issue::with_secret("client", secret.clone(), String::new(), false)
     };
     let token = rig.engine.issue(&rig.caller, issue).await.unwrap();
     assert!(rig.engine.verify(rig.realm, &secret, None).await.is_ok());
     rig.engine.delete_record(&rig.caller, method).await.unwrap();
     assert_eq!(
-        rig.engine.verify(rig.realm, &secret, None).await.unwrap_err(),
+        rig.engine
+            .verify(rig.realm, &secret, None)
+            .await
+            .unwrap_err(),
         Error::Unauthenticated(Unauthenticated::Orphaned)
     );
     // The name is free again, and a new record does not bring the old token back.
     rig.record("method", "m", None).await;
     assert!(rig.engine.verify(rig.realm, &secret, None).await.is_err());
     let selection = Selection::of(token.id);
-    let found = rig.engine.find(&rig.caller, Action::Read, &selection).await.unwrap();
+    let found = rig
+        .engine
+        .find(&rig.caller, Action::Read, &selection)
+        .await
+        .unwrap();
     assert!(found.tokens.is_empty(), "orphans are not found");
     // What is left goes with the next purge, and only that.
     rig.pass(10);
-    let purged = rig.engine.purge(&rig.caller, rig.in_secs(0), true).await.unwrap();
-    assert_eq!(purged, Purged { tokens: 1, records: 1, values: 0 });
-    let there = rig.engine.find_record(&rig.caller, place("method", "m")).await.unwrap();
+    let purged = rig
+        .engine
+        .purge(&rig.caller, rig.in_secs(0), true)
+        .await
+        .unwrap();
+    assert_eq!(
+        purged,
+        Purged {
+            tokens: 1,
+            records: 1,
+            values: 0
+        }
+    );
+    let there = rig
+        .engine
+        .find_record(&rig.caller, place("method", "m"))
+        .await
+        .unwrap();
     assert!(there.is_some());
-    let again = rig.engine.purge(&rig.caller, rig.in_secs(0), true).await.unwrap();
+    let again = rig
+        .engine
+        .purge(&rig.caller, rig.in_secs(0), true)
+        .await
+        .unwrap();
     assert_eq!(again, Purged::default());
 }
 
@@ -399,7 +455,9 @@ async fn the_same_content_is_the_same_value_where_its_class_says_so() {
     let tokenize = async |container, identity, contents: &[&str]| {
         let tokenize = rig.tokenization(container, "pci", identity, contents);
         let made = rig.engine.tokenize(&rig.caller, tokenize).await.unwrap();
-        made.into_iter().map(|one| one.external_id).collect::<Vec<_>>()
+        made.into_iter()
+            .map(|one| one.external_id)
+            .collect::<Vec<_>>()
     };
     let first = tokenize(here, Identity::Shared, &["A", "B", "A"]).await;
     assert_eq!(first[0], first[2]);
@@ -433,7 +491,11 @@ async fn the_index_follows_new_data_and_the_former_version_is_kept_until_purged(
         .await
         .unwrap();
     let open = async |id: &str| {
-        let found = rig.engine.find(&rig.caller, Action::Reveal, &by_id(id)).await.unwrap();
+        let found = rig
+            .engine
+            .find(&rig.caller, Action::Reveal, &by_id(id))
+            .await
+            .unwrap();
         let value = found.value(&found.tokens[0]).unwrap().clone();
         String::from_utf8(rig.engine.open(&value).unwrap().to_vec()).unwrap()
     };
@@ -442,10 +504,17 @@ async fn the_index_follows_new_data_and_the_former_version_is_kept_until_purged(
     assert_eq!(tokenize("B").await.external_id, x.external_id);
     assert_ne!(tokenize("A").await.external_id, x.external_id);
     // Removing the token that lost the index does not take the index from the one that has it.
-    rig.engine.delete(&rig.caller, by_id(&b.external_id)).await.unwrap();
+    rig.engine
+        .delete(&rig.caller, by_id(&b.external_id))
+        .await
+        .unwrap();
     assert_eq!(tokenize("B").await.external_id, x.external_id);
     rig.pass(10);
-    let purged = rig.engine.purge(&rig.caller, rig.in_secs(0), true).await.unwrap();
+    let purged = rig
+        .engine
+        .purge(&rig.caller, rig.in_secs(0), true)
+        .await
+        .unwrap();
     assert_eq!(purged.values, 1, "version 1 of the first value");
     assert_eq!(open(&x.external_id).await, "B");
 }
@@ -470,15 +539,31 @@ async fn data_changes_only_where_it_may() {
             .update(&rig.caller, update(selection, new_data("C")))
             .await
             .unwrap_err();
-        assert!(matches!(refused, Error::Invalid { field: "data", .. }), "{refused}");
+        assert!(
+            matches!(refused, Error::Invalid { field: "data", .. }),
+            "{refused}"
+        );
     }
-    let found = rig.engine.find(&rig.caller, Action::Reveal, &ids(&two)).await.unwrap();
+    let found = rig
+        .engine
+        .find(&rig.caller, Action::Reveal, &ids(&two))
+        .await
+        .unwrap();
     let contents: Vec<Vec<u8>> = found
         .tokens
         .iter()
-        .map(|token| rig.engine.open(found.value(token).unwrap()).unwrap().to_vec())
+        .map(|token| {
+            rig.engine
+                .open(found.value(token).unwrap())
+                .unwrap()
+                .to_vec()
+        })
         .collect();
-    assert_eq!(contents, [b"A".to_vec(), b"B".to_vec()], "nothing was changed");
+    assert_eq!(
+        contents,
+        [b"A".to_vec(), b"B".to_vec()],
+        "nothing was changed"
+    );
 }
 
 #[tokio::test]
@@ -490,13 +575,18 @@ async fn given_ids_are_unique_and_all_of_a_call_is_made_or_nothing() {
         tokenize.tokens.last_mut().unwrap().external_id = ExternalId::Given(id.to_owned());
         tokenize
     };
-    rig.engine.tokenize(&rig.caller, given(&["A"], "mine")).await.unwrap();
+    rig.engine
+        .tokenize(&rig.caller, given(&["A"], "mine"))
+        .await
+        .unwrap();
     let refused = rig
         .engine
         .tokenize(&rig.caller, given(&["B", "C"], "mine"))
         .await
         .unwrap_err();
-    assert!(matches!(refused, Error::Conflict(Conflict::Taken { ref space }) if space == "external"));
+    assert!(
+        matches!(refused, Error::Conflict(Conflict::Taken { ref space }) if space == "external")
+    );
     let count = rig.engine.count(&rig.caller, container).await.unwrap();
     assert_eq!(count.live, 1);
     // Deleted, the id is free.
@@ -506,7 +596,10 @@ async fn given_ids_are_unique_and_all_of_a_call_is_made_or_nothing() {
         ..Selection::default()
     };
     rig.engine.delete(&rig.caller, selection).await.unwrap();
-    rig.engine.tokenize(&rig.caller, given(&["D"], "mine")).await.unwrap();
+    rig.engine
+        .tokenize(&rig.caller, given(&["D"], "mine"))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -519,9 +612,7 @@ async fn unique_tags_are_unique_in_a_tenant() {
         tokenize.tokens[0].tags = tags_of(tags, unique);
         rig.engine.tokenize(&rig.caller, tokenize).await
     };
-    let taken = |made: Result<_, Error>| {
-        matches!(made, Err(Error::Conflict(Conflict::Taken { space })) if space == "unique-tag")
-    };
+    let taken = |made: Result<_, Error>| matches!(made, Err(Error::Conflict(Conflict::Taken { space })) if space == "unique-tag");
     let first = make(Some("t1"), &["u"], &["u"]).await.unwrap();
     assert!(taken(make(Some("t1"), &["u"], &["u"]).await.map(|_| ())));
     make(Some("t2"), &["u"], &["u"]).await.unwrap();
@@ -538,7 +629,10 @@ async fn unique_tags_are_unique_in_a_tenant() {
             container: Some(container),
             ..Selection::of(first[0].token)
         };
-        rig.engine.update(&rig.caller, update(selection, edit)).await.map(|_| ())
+        rig.engine
+            .update(&rig.caller, update(selection, edit))
+            .await
+            .map(|_| ())
     };
     assert!(taken(change(ask(&["plain"])).await));
     change(ask(&["u", "v"])).await.unwrap();
@@ -566,7 +660,10 @@ async fn repeating_a_tokenization_appends_tags_and_moves_the_expiry_by_its_rule(
     let at = |secs| Some(rig.in_secs(secs));
     assert_eq!(make(Expiry::Given(at(10)), &["a"]).await.expires_at, at(10));
     let token = make(Expiry::Default(at(5)), &["b"]).await;
-    assert_eq!((token.expires_at, token.tags), (at(10), vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(
+        (token.expires_at, token.tags),
+        (at(10), vec!["a".to_owned(), "b".to_owned()])
+    );
     assert_eq!(make(Expiry::Default(at(20)), &[]).await.expires_at, at(20));
     assert_eq!(make(Expiry::Given(at(3)), &[]).await.expires_at, at(3));
     assert_eq!(make(Expiry::Default(None), &[]).await.expires_at, None);
@@ -615,16 +712,29 @@ async fn events_say_who_and_what_and_their_digests_fit() {
     assert_eq!(events[0].changes[0].before, json!({ "name": "a" }));
     assert_eq!(events[0].changes[0].after, json!({ "name": "b" }));
     for event in &events {
-        let stored = rig.engine.event_digest(&rig.caller, event.id).await.unwrap();
+        let stored = rig
+            .engine
+            .event_digest(&rig.caller, event.id)
+            .await
+            .unwrap();
         assert_eq!(stored, Some(event.digest()));
-        assert!(!serde_json::to_string(event).unwrap().contains(secret.expose()));
+        assert!(
+            !serde_json::to_string(event)
+                .unwrap()
+                .contains(secret.expose())
+        );
     }
 }
 
 #[tokio::test]
 async fn refusals_are_recorded_without_filling_the_store() {
     let rig = Rig::new().await;
-    let before = rig.engine.events(&rig.caller, None, 100).await.unwrap().len();
+    let before = rig
+        .engine
+        .events(&rig.caller, None, 100)
+        .await
+        .unwrap()
+        .len();
     let refusal = Refusal {
         realm: rig.realm,
         actor: Actor::operator("somebody"),
@@ -637,7 +747,10 @@ async fn refusals_are_recorded_without_filling_the_store() {
     rig.engine.flush_refusals(true).await;
     let rig = rig.reopened().await;
     let events = rig.engine.events(&rig.caller, None, 100).await.unwrap();
-    let refused: Vec<_> = events.iter().filter(|event| event.outcome == Outcome::Refused).collect();
+    let refused: Vec<_> = events
+        .iter()
+        .filter(|event| event.outcome == Outcome::Refused)
+        .collect();
     assert_eq!(events.len(), before + 2);
     assert_eq!(refused.iter().map(|event| event.count).sum::<u64>(), 50);
 }
@@ -652,7 +765,11 @@ async fn everything_is_there_after_a_restart() {
     assert!(rig.engine.verify(rig.realm, &secret, None).await.is_ok());
     let usage = rig.engine.usage(&rig.caller, &[token.id]).await.unwrap();
     assert_eq!(usage[&token.id].uses, 2);
-    let secrets = rig.engine.kept_secrets(&rig.caller, std::slice::from_ref(&token)).await.unwrap();
+    let secrets = rig
+        .engine
+        .kept_secrets(&rig.caller, std::slice::from_ref(&token))
+        .await
+        .unwrap();
     assert_eq!(secrets[&token.id].expose(), secret.expose());
     assert_eq!(rig.engine.open_realm("test").await.unwrap(), rig.realm);
     assert_eq!(rig.engine.realms().await.unwrap().len(), 1);
@@ -722,4 +839,134 @@ async fn a_selection_is_bounded() {
         .await
         .unwrap_err();
     assert!(matches!(refused, Error::TooMany { .. }));
+}
+
+#[tokio::test]
+async fn a_signed_credential_is_verified_by_its_token_alone() {
+    let rig = Rig::new().await;
+    let id = rig.engine.new_token_id();
+    let (other, secret) = rig.issue("with a secret", &[]).await;
+    let signed = Issue {
+        id: Some(id),
+        credential: Credential::Signed,
+        ..Issue::with_secret("jwt", secret, String::new(), false)
+    };
+    let token = rig.engine.issue(&rig.caller, signed).await.unwrap();
+    assert_eq!(token.id, id);
+    for _ in 0..2 {
+        assert!(rig.engine.verify_signed(rig.realm, id, None).await.is_ok());
+    }
+    // A token with a secret of its own is not good without it.
+    assert_eq!(
+        rig.engine
+            .verify_signed(rig.realm, other.id, None)
+            .await
+            .unwrap_err(),
+        Error::Unauthenticated(Unauthenticated::Unknown)
+    );
+    rig.engine
+        .revoke(&rig.caller, Selection::of(id), Guard::Nothing)
+        .await
+        .unwrap();
+    assert_eq!(
+        rig.engine
+            .verify_signed(rig.realm, id, None)
+            .await
+            .unwrap_err(),
+        Error::Unauthenticated(Unauthenticated::Revoked)
+    );
+}
+
+#[tokio::test]
+async fn a_limited_number_of_uses_is_exact() {
+    let rig = Arc::new(Rig::new().await);
+    let secret = rig.secret();
+    let issue = Issue {
+        uses_max: Some(50),
+        addresses: vec!["10.0.0.0/8".parse().unwrap()],
+        ..Issue::with_secret("client", secret.clone(), String::new(), false)
+    };
+    let token = rig.engine.issue(&rig.caller, issue).await.unwrap();
+    let good = Some("10.1.1.1".parse::<IpAddr>().unwrap());
+    let tries = (0..16).map(|_| {
+        let (rig, secret) = (Arc::clone(&rig), secret.clone());
+        tokio::spawn(async move {
+            let mut admitted = 0;
+            for _ in 0..10 {
+                // A refused address uses nothing up.
+                let bad = Some("11.1.1.1".parse::<IpAddr>().unwrap());
+                assert!(rig.engine.verify(rig.realm, &secret, bad).await.is_err());
+                admitted += usize::from(rig.engine.verify(rig.realm, &secret, good).await.is_ok());
+            }
+            admitted
+        })
+    });
+    let mut admitted = 0;
+    for one in tries.collect::<Vec<_>>() {
+        admitted += one.await.unwrap();
+    }
+    assert_eq!(admitted, 50);
+    assert_eq!(
+        rig.engine
+            .verify(rig.realm, &secret, good)
+            .await
+            .unwrap_err(),
+        Error::Unauthenticated(Unauthenticated::Exhausted)
+    );
+    let usage = rig.engine.usage(&rig.caller, &[token.id]).await.unwrap();
+    assert_eq!(usage[&token.id].uses, 50);
+    assert_eq!(only(&rig, token.id).await.version, 1);
+}
+
+#[tokio::test]
+async fn places_of_a_token_move_with_its_edit_and_are_unique() {
+    let rig = Rig::new().await;
+    let make = async |name: &str| {
+        let issue = Issue {
+            locators: vec![place("token-name", name)],
+            ..Issue::with_secret("client", rig.secret(), String::new(), false)
+        };
+        rig.engine.issue(&rig.caller, issue).await
+    };
+    let one = make("one").await.unwrap();
+    make("two").await.unwrap();
+    assert!(
+        matches!(make("one").await, Err(Error::Conflict(Conflict::Taken { ref space })) if space == "token-name")
+    );
+    let rename = |name: &str| {
+        let edit = Edit {
+            locators: Field::Set(vec![place("token-name", name)]),
+            ..named(name)
+        };
+        rig.engine
+            .update(&rig.caller, update(Selection::of(one.id), edit))
+    };
+    assert!(matches!(
+        rename("two").await,
+        Err(Error::Conflict(Conflict::Taken { .. }))
+    ));
+    rename("one").await.unwrap();
+    rename("three").await.unwrap();
+    make("one").await.unwrap();
+    rig.engine
+        .delete(&rig.caller, Selection::of(one.id))
+        .await
+        .unwrap();
+    make("three").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_touch_makes_a_version_where_a_product_says_so() {
+    let rig = Rig::new().await;
+    let (token, _) = rig.issue("a", &[]).await;
+    let same = Edit {
+        touch: true,
+        ..named("a")
+    };
+    let done = rig
+        .engine
+        .update(&rig.caller, update(Selection::of(token.id), same))
+        .await
+        .unwrap();
+    assert_eq!(done.tokens[0].version, 2);
 }

@@ -131,6 +131,15 @@ pub struct Mint {
     pub expires_at: Option<Timestamp>,
 }
 
+/// What a dialect made of it.
+#[derive(Debug)]
+pub struct Minted {
+    /// What the engine is to issue.
+    pub issue: Issue,
+    /// What is shown, once.
+    pub secret: Secret,
+}
+
 /// Why a dialect cannot issue what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -165,5 +174,5 @@ pub trait Dialect: Send + Sync + fmt::Debug {
     }
 
     /// An access token of this dialect for the command line.
-    fn mint(&self, mint: Mint) -> Result<Issue, MintError>;
+    async fn mint(&self, mint: Mint) -> Result<Minted, MintError>;
 }

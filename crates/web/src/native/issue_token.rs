@@ -11,7 +11,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::dialects::Mint;
+use crate::dialects::{Mint, Minted};
 use crate::native::Control;
 use crate::native::caller::Speaker;
 use crate::native::problem::Problem;
@@ -99,10 +99,10 @@ pub(super) async fn handler(
         permissions: input.permissions,
         expires_at,
     };
-    let issue = dialect
+    let Minted { issue, secret } = dialect
         .mint(mint)
+        .await
         .map_err(|error| unprocessable(&error.to_string()))?;
-    let secret = issue.secret.clone();
     let caller = speaker.in_realm(realm.id);
     let token = control.engine.issue(&caller, issue).await?;
     let body = IssueTokenResponse {

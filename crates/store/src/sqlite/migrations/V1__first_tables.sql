@@ -34,6 +34,10 @@ CREATE TABLE token (
     created_by    TEXT    NOT NULL,
     -- Places of its dialect at which it is marked; the truth is in the table of marks.
     marks         TEXT    NOT NULL,
+    -- The places it holds; the truth is in the table of locators.
+    locators      TEXT    NOT NULL,
+    -- What its dialect says about it.
+    attributes    TEXT    NOT NULL,
     -- A data token has a value; an access token has a proof and the columns below it.
     value         BLOB,
     proof         BLOB,
@@ -41,6 +45,7 @@ CREATE TABLE token (
     sealed_secret BLOB,
     permissions   TEXT,
     addresses     TEXT,
+    uses_max      INTEGER,
     PRIMARY KEY (realm, id)
 ) STRICT, WITHOUT ROWID;
 

@@ -12,7 +12,6 @@ use engine::permission::Action;
 use engine::record::Record;
 use engine::secret::Secret;
 use engine::selection::{Selection, Which};
-use engine::tags::Tags;
 use engine::token::{State, Token, TokenId};
 use engine::verbs::issue::Issue;
 use engine::verbs::records::{NewRecord, RecordEdit};
@@ -22,7 +21,7 @@ use super::Vault;
 use super::caller::{CAP_SYSTEM, KEY_CLASS};
 use super::records::{self, AdminKeyBody};
 use super::settings::{ADMIN_API_KEY, DEVELOPMENT_KEY};
-use crate::dialects::{FirstCredential, Mint, MintError};
+use crate::dialects::{FirstCredential, Mint, MintError, Minted};
 
 /// The name of the administrator, in events and lists.
 const ADMIN: &str = "Admin";
@@ -153,22 +152,16 @@ fn admin(secret: Secret) -> Issue {
 }
 
 fn key(secret: Secret, name: String, permissions: Vec<String>) -> Issue {
+    let hint = secret.hint();
     Issue {
-        class: KEY_CLASS.to_owned(),
         name: Some(name),
-        parent: None,
-        tags: Tags::default(),
-        expires_at: None,
         permissions,
-        addresses: Vec::new(),
-        hint: secret.hint(),
-        secret,
-        keep_secret: false,
+        ..Issue::with_secret(KEY_CLASS, secret, hint, false)
     }
 }
 
 /// A key for the command line. Roles do not exist yet, so that every key is an administrator's.
-pub(super) fn mint(engine: &Engine, mint: Mint) -> Result<Issue, MintError> {
+pub(super) fn mint(engine: &Engine, mint: Mint) -> Result<Minted, MintError> {
     if let Some(class) = mint.class.filter(|class| class != KEY_CLASS) {
         return Err(MintError(format!(
             "piiano has tokens of class {KEY_CLASS} only, not {class}"
@@ -180,10 +173,12 @@ pub(super) fn mint(engine: &Engine, mint: Mint) -> Result<Issue, MintError> {
         )));
     }
     let name = mint.name.unwrap_or_else(|| ADMIN.to_owned());
-    Ok(Issue {
+    let secret = generate(engine);
+    let issue = Issue {
         expires_at: mint.expires_at,
-        ..key(generate(engine), name, vec![CAP_SYSTEM.to_owned()])
-    })
+        ..key(secret.clone(), name, vec![CAP_SYSTEM.to_owned()])
+    };
+    Ok(Minted { issue, secret })
 }
 
 fn generate(engine: &Engine) -> Secret {

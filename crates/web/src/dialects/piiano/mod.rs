@@ -44,14 +44,15 @@ use axum::middleware;
 use axum::response::Response;
 use engine::Engine;
 use engine::realm::RealmId;
-use engine::verbs::issue::Issue;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::settings::Settings;
-use crate::dialects::{Dialect, Environment, FirstCredential, Mint, MintError, SettingError};
+use crate::dialects::{
+    Dialect, Environment, FirstCredential, Mint, MintError, Minted, SettingError,
+};
 
 /// The dialect's name.
 pub const NAME: &str = "piiano";
@@ -167,7 +168,7 @@ impl Dialect for Piiano {
         admin_key::seed(&self.0).await
     }
 
-    fn mint(&self, mint: Mint) -> Result<Issue, MintError> {
+    async fn mint(&self, mint: Mint) -> Result<Minted, MintError> {
         admin_key::mint(&self.0.engine, mint)
     }
 }

@@ -41,7 +41,6 @@ use axum::extract::{FromRequest as _, MatchedPath, Request};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use engine::realm::RealmId;
-use engine::verbs::issue::Issue;
 use engine::{Engine, Error};
 use utoipa::openapi::path::PathItem;
 use utoipa_axum::router::OpenApiRouter;
@@ -55,7 +54,7 @@ use self::rate::Rate;
 use self::room::Room;
 use self::settings::Settings;
 use self::wire::TokenType;
-use super::{Dialect, Environment, FirstCredential, Mint, MintError, SettingError};
+use super::{Dialect, Environment, FirstCredential, Mint, MintError, Minted, SettingError};
 use crate::kit::path::is_below;
 use crate::kit::trace::Trace;
 
@@ -199,7 +198,7 @@ impl Dialect for Unleash {
         true
     }
 
-    fn mint(&self, mint: Mint) -> Result<Issue, MintError> {
+    async fn mint(&self, mint: Mint) -> Result<Minted, MintError> {
         self.mint_for(mint)
     }
 }

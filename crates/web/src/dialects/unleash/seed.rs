@@ -8,14 +8,13 @@ use engine::caller::Caller;
 use engine::clock::Timestamp;
 use engine::error::Conflict;
 use engine::secret::Secret;
-use engine::tags::Tags;
 use engine::verbs::issue::Issue;
 
 use super::Unleash;
 use super::scope::{ALL, Scope};
 use super::secret::{self, RANDOM_BYTES, ReadablePart};
 use super::wire::TokenType;
-use crate::dialects::{FirstCredential, Mint, MintError};
+use crate::dialects::{FirstCredential, Mint, MintError, Minted};
 
 /// What the product calls every token of the first start, whatever its type.
 const FIRST_NAME: &str = "admin";
@@ -71,7 +70,7 @@ impl Unleash {
     }
 
     /// A token for the command line. See [`crate::dialects::Dialect::mint`].
-    pub(super) fn mint_for(&self, mint: Mint) -> Result<Issue, MintError> {
+    pub(super) fn mint_for(&self, mint: Mint) -> Result<Minted, MintError> {
         let class = mint.class.as_deref().unwrap_or(TokenType::Admin.as_str());
         let kind = TokenType::from_word(class).ok_or_else(|| {
             MintError("the class is one of client, backend, frontend, admin".to_owned())
@@ -84,7 +83,8 @@ impl Unleash {
             ));
         }
         let secret = self.mint_secret(&scope);
-        Ok(self.issue(&scope, name, mint.expires_at, secret))
+        let issue = self.issue(&scope, name, mint.expires_at, secret.clone());
+        Ok(Minted { issue, secret })
     }
 
     /// A new secret for a scope.
@@ -108,17 +108,13 @@ impl Unleash {
         expires_at: Option<Timestamp>,
         secret: Secret,
     ) -> Issue {
+        let hint = hint(secret.expose());
+        let keep = self.settings().keep_secrets;
         Issue {
-            class: scope.kind.as_str().to_owned(),
             name: Some(name),
-            parent: None,
-            tags: Tags::default(),
             expires_at,
             permissions: scope.permissions(),
-            addresses: Vec::new(),
-            hint: hint(secret.expose()),
-            secret,
-            keep_secret: self.settings().keep_secrets,
+            ..Issue::with_secret(scope.kind.as_str(), secret, hint, keep)
         }
     }
 }
