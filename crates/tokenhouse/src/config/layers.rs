@@ -151,7 +151,7 @@ fn of_a_dialect(name: &str) -> bool {
 
 fn check_key(key: &str) -> Result<(), String> {
     if let Some(name) = key.strip_prefix(PRODUCTS) {
-        return if name.starts_with(OURS) {
+        return if name.starts_with(OURS) && !of_a_dialect(name) {
             Err("a setting of our own stands under its key, not under environment".to_owned())
         } else {
             Ok(())

@@ -31,6 +31,8 @@ const START: i64 = 1_767_225_600_000_000;
 pub(crate) struct TestServer {
     pub(crate) app: App,
     pub(crate) clock: Arc<ManualClock>,
+    /// Of all listeners, the main one first.
+    pub(crate) urls: Vec<String>,
     server: Server,
     _directory: TempDir,
 }
@@ -53,9 +55,15 @@ impl Answer {
 impl TestServer {
     /// A fresh one with these settings of the products.
     pub(crate) async fn start(variables: &Variables) -> Self {
+        Self::start_with(&[], variables).await
+    }
+
+    /// A fresh one with these settings of ours, by their keys, too.
+    pub(crate) async fn start_with(flags: &[(&str, &str)], variables: &Variables) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let flags = Variables::from([("listen".to_owned(), "127.0.0.1:0".to_owned())]);
-        let layers = Layers::new(flags, variables.clone()).unwrap();
+        let flags = [("listen", "127.0.0.1:0")].iter().chain(flags);
+        let flags = flags.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let layers = Layers::new(flags.collect(), variables.clone()).unwrap();
         let settings = Settings::resolve(&layers, true).unwrap();
         let url = settings.store_url(directory.path());
         let store = store::open(&url, store::Options::default()).await.unwrap();
@@ -71,14 +79,21 @@ impl TestServer {
         let app = App::open(parts, &settings).await.unwrap();
         app.seed().await.unwrap();
         let sockets = Sockets::bind(&settings).await.unwrap();
+        let urls = sockets.urls();
         let metrics: web::native::MetricsText = Arc::new(|| "# nothing is recorded\n".to_owned());
         let server = Server::start(app.clone(), sockets, None, &settings, &metrics);
         Self {
             app,
             clock,
+            urls,
             server,
             _directory: directory,
         }
+    }
+
+    /// Stops it as a signal would.
+    pub(crate) async fn stop(self, deadline: Duration) {
+        self.server.stop(deadline).await;
     }
 
     /// One request on a connection of its own.

@@ -8,6 +8,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -45,6 +46,8 @@ pub(crate) struct Served {
     child: Child,
     pub(crate) url: String,
     lines: BufReader<std::process::ChildStdout>,
+    /// Reads all the time: a server whose log nobody reads stands still when the pipe is full.
+    log: Option<JoinHandle<String>>,
 }
 
 impl Served {
@@ -61,21 +64,25 @@ impl Served {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let log = thread::spawn(move || {
+            let mut log = String::new();
+            stderr.read_to_string(&mut log).unwrap();
+            log
+        });
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         lines.read_line(&mut line).unwrap();
         let Some(url) = line.trim_end().strip_prefix("listening on ") else {
-            let mut log = String::new();
-            child
-                .stderr
-                .take()
-                .unwrap()
-                .read_to_string(&mut log)
-                .unwrap();
-            panic!("{line:?}\n{log}");
+            panic!("{line:?}\n{}", log.join().unwrap());
         };
         let url = url.to_owned();
-        Self { child, url, lines }
+        Self {
+            child,
+            url,
+            lines,
+            log: Some(log),
+        }
     }
 
     /// Asks it to stop; returns what else it had said, and its log.
@@ -84,9 +91,7 @@ impl Served {
         kill_process(pid, signal).unwrap();
         let mut more = String::new();
         self.lines.read_to_string(&mut more).unwrap();
-        let mut log = String::new();
-        let mut stderr = self.child.stderr.take().unwrap();
-        stderr.read_to_string(&mut log).unwrap();
+        let log = self.log.take().unwrap().join().unwrap();
         let status = self.child.wait().unwrap();
         assert_eq!(status.code(), Some(0), "{log}");
         (more, log)

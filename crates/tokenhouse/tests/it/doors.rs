@@ -309,6 +309,14 @@ impl House {
             .replace("{collection}", "customers")
             .replace("{id}", &self.object)
             .replace("{document}", "native.json");
+        // What must be said beside the path, or the call would be refused whoever calls.
+        let path = match (row.method, row.path) {
+            ("get", "/api/pvlt/1.0/data/collections/{collection}/objects/{id}") => {
+                path + "?props=email"
+            }
+            ("get", "/api/pvlt/1.0/data/collections/{collection}/tokens") => path + "?token_ids=x",
+            _ => path,
+        };
         assert!(
             !path.contains('{'),
             "{path}: say in House::path what stands there"
@@ -416,12 +424,17 @@ async fn another_tenants_token_is_refused_at_every_door_that_knows_tenants() {
         house.server.send(method, path, &headers, body).await
     };
     let tokens = "/api/pvlt/1.0/data/collections/customers/tokens";
-    let request = json!([{
-        "type": "randomized", "tenant_id": "ours", "object": { "fields": { "email": "a@example.com" } }
-    }]);
+    let objects = "/api/pvlt/1.0/data/collections/customers/objects";
+    let person = json!({ "email": "b@example.com", "_tenant_id": "ours" });
+    let made = send("POST", objects, "ours", person.to_string()).await;
+    assert_eq!(made.status, 200, "{:?}", made.body);
+    let object = made.json()["id"].as_str().unwrap().to_owned();
+    let request = json!([{ "type": "randomized", "object": { "id": object }, "props": ["email"] }]);
     let made = send("POST", tokens, "ours", request.to_string()).await;
     assert_eq!(made.status, 200, "{:?}", made.body);
     let id = made.json()[0]["token_id"].as_str().unwrap().to_owned();
+    let object = format!("{objects}/{object}");
+    let shown = format!("{object}?props=email");
     let one = format!("{tokens}?token_ids={id}");
     let query = json!({ "token_ids": [id] }).to_string();
     let search = "/api/pvlt/1.0/data/collections/customers/query/tokens";
@@ -431,6 +444,8 @@ async fn another_tenants_token_is_refused_at_every_door_that_knows_tenants() {
         ("DELETE", &one, String::new()),
         ("POST", search, query),
         ("POST", tokens, request.to_string()),
+        ("GET", &shown, String::new()),
+        ("DELETE", &object, String::new()),
     ] {
         let answer = send(method, path, "theirs", body).await;
         assert_eq!(answer.status, 403, "{method} {path}: {:?}", answer.body);

@@ -182,7 +182,7 @@ fn talk_piiano(url: &str) -> Vec<String> {
     let shown = send(
         url,
         "GET",
-        &format!("{base}/objects/{object}"),
+        &format!("{base}/objects/{object}?props=email"),
         &headers,
         "",
     );

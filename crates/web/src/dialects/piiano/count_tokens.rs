@@ -8,10 +8,10 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 
 use super::Vault;
+use super::answers::Count;
 use super::call::{Call, answer};
 use super::caller::Purpose;
 use super::error::{Failure, HttpError};
-use super::wire::Count;
 
 #[utoipa::path(
     get,

@@ -13,8 +13,8 @@ use super::Vault;
 use super::call::{Call, nothing};
 use super::caller::Purpose;
 use super::error::{Failure, HttpError};
+use super::requests::QueryToken;
 use super::selecting::{ARCHIVED, Unknown, which};
-use super::wire::QueryToken;
 
 #[utoipa::path(
     delete,

@@ -15,15 +15,16 @@ use engine::value::Value;
 use engine::verbs::find::Found;
 
 use super::Vault;
+use super::answers::DetokenizedToken;
 use super::call::{Call, answer};
 use super::caller::Purpose;
 use super::error::{Failure, HttpError};
 use super::metadata::Groups;
 use super::objects::StoredObject;
 use super::records::TokenBody;
+use super::requests::{QueryToken, TokenType};
 use super::selecting::Unknown;
 use super::values::{Properties, View, show_all};
-use super::wire::{DetokenizedToken, QueryToken, TokenType};
 
 const METADATA: &str = "include_metadata";
 const AGGREGATED: &str = "include_aggregated_data";

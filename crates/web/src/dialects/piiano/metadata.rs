@@ -13,8 +13,8 @@ use engine::token::{Standing, Token};
 use engine::value::ValueId;
 use engine::verbs::find::Found;
 
+use super::answers::{Aggregate, TokenMetadata, TokenRefMetadata};
 use super::records::ObjectBody;
-use super::wire::{Aggregate, TokenMetadata, TokenRefMetadata};
 
 /// What a selection found, by the ids of the tokens.
 pub(super) struct Groups<'a> {

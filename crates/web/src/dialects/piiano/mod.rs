@@ -7,6 +7,7 @@
 mod add_collection;
 mod add_object;
 mod admin_key;
+mod answers;
 mod call;
 mod caller;
 mod collections;
@@ -25,6 +26,7 @@ mod list_collections;
 mod metadata;
 mod objects;
 mod records;
+mod requests;
 mod search_tokens;
 mod selecting;
 mod settings;
@@ -33,8 +35,8 @@ mod tokenize;
 mod update_tokens;
 mod values;
 mod version;
+/// Public, so that fuzz targets reach its parsers.
 pub mod vocabulary;
-mod wire;
 
 use std::sync::Arc;
 

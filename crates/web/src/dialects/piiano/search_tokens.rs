@@ -9,12 +9,13 @@ use axum::response::Response;
 use engine::permission::Action;
 
 use super::Vault;
+use super::answers::TokenMetadata;
 use super::call::{Call, answer};
 use super::caller::Purpose;
 use super::error::{Failure, HttpError};
 use super::metadata::Groups;
+use super::requests::QueryToken;
 use super::selecting::{ARCHIVED, Unknown, which};
-use super::wire::{QueryToken, TokenMetadata};
 
 #[utoipa::path(
     post,

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::call::{Call, OpenCollection, uuid};
 use super::error::Failure;
 use super::objects::StoredObject;
+use super::requests::QueryToken;
 use super::vocabulary::query::Query;
-use super::wire::QueryToken;
 
 /// What to say when an object is unknown and there is no other criterion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::call::{Call, OpenCollection};
 use super::error::Failure;
 use super::objects::{NewObject, StoredObject, with_builtins};
+use super::requests::InputObject;
 use super::values::{Given, Properties};
 use super::vocabulary::schema::Collection;
-use super::wire::InputObject;
 
 /// Values that a token can be made of.
 #[derive(Debug)]

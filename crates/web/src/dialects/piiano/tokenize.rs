@@ -14,17 +14,18 @@ use engine::verbs::tokenize::{Content, Expiry, ExternalId, Identity, NewToken, T
 use uuid::Uuid;
 
 use super::Vault;
+use super::answers::TokenValue;
 use super::call::{Call, OpenCollection, answer};
 use super::caller::Purpose;
 use super::error::{Failure, HttpError};
 use super::records::{self, TokenBody, TransactionBody};
+use super::requests::{self, InputObject, TokenType, TokenizeRequest};
 use super::source::Source;
 use super::values::{Given, Properties};
 use super::vocabulary::data_type::DataType;
 use super::vocabulary::expiration::Expiration;
 use super::vocabulary::query::Query;
 use super::vocabulary::template::Template;
-use super::wire::{self, InputObject, TokenType, TokenValue, TokenizeRequest};
 
 /// Characters of a transaction's id. Choice: the product documents none.
 const TRANSACTION_CHARS_MAX: usize = 256;
@@ -64,7 +65,7 @@ pub(super) async fn handler(
 ) -> Result<Response, Failure> {
     let mut call = Call::begin(vault, request).await?;
     let body = call.json().await?;
-    let requests = wire::read_tokenize(&body)?;
+    let requests = requests::read_tokenize(&body)?;
     let origins = origins(&requests)?;
     let tags_max = call.vault.settings.tags_max;
     let tags = requests

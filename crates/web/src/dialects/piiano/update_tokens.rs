@@ -17,9 +17,9 @@ use super::call::{Call, OpenCollection, nothing};
 use super::caller::Purpose;
 use super::error::{Failure, HttpError};
 use super::records::{self, TokenBody};
+use super::requests::{InputObject, QueryToken, TokenType, UpdateTokenRequest};
 use super::selecting::{ARCHIVED, Unknown, which};
 use super::vocabulary::expiration::Expiration;
-use super::wire::{InputObject, QueryToken, TokenType, UpdateTokenRequest};
 
 #[utoipa::path(
     patch,

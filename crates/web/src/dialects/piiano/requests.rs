@@ -1,4 +1,4 @@
-//! The bodies of the token calls as they travel: requests, read strictly by hand, and answers.
+//! The bodies of the token calls as they come in, read strictly by hand.
 //!
 //! The one thing a newcomer would get wrong: these types decide by the request alone. Whether a property exists or a
 //! value fits its type needs the schema and is decided later, after the match. `Debug` of a request never shows a value.
@@ -404,87 +404,149 @@ impl QueryToken {
     }
 }
 
-/// A token that was made, or found to be there.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TokenValue {
-    /// Its ID.
-    pub(super) token_id: String,
-    /// The object that was stored with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Uuid, required = false)]
-    pub(super) object_id: Option<Uuid>,
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+    use serde_json::json;
 
-/// What a token stands for.
-#[derive(Serialize, ToSchema)]
-pub(super) struct DetokenizedToken {
-    /// Its ID.
-    pub(super) token_id: String,
-    /// The values, by the names they were asked by.
-    #[schema(value_type = std::collections::HashMap<String, Value>)]
-    pub(super) fields: Map<String, Value>,
-    /// If asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = TokenMetadata, required = false)]
-    pub(super) metadata: Option<TokenMetadata>,
-}
+    use super::*;
 
-/// What is known of a token beside what it stands for.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TokenMetadata {
-    /// What it is.
-    #[serde(rename = "type")]
-    #[schema(value_type = TokenType)]
-    pub(super) kind: String,
-    /// Within which the same values are the same token.
-    pub(super) scope: String,
-    /// Its ID.
-    pub(super) token_id: String,
-    /// What all entries of the ID have in common.
-    pub(super) agg: Aggregate,
-    /// The entries that match, one for each object that shares the ID.
-    pub(super) tokens: Vec<TokenRefMetadata>,
-}
+    const ID: &str = "cc9a39c5-4734-4786-b317-e16705d5128f";
 
-/// What all entries of one ID have in common.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Aggregate {
-    /// The latest effective expiration; null is never.
-    #[schema(required, format = DateTime)]
-    pub(super) max_effective_expiration_time: Option<String>,
-}
+    /// The field that a refusal names.
+    fn named(failure: &Failure) -> String {
+        let text = format!("{failure:?}");
+        assert!(text.contains("PV1012"), "{text}");
+        let after = text.split("context: [(\"").nth(1).unwrap();
+        after.split('"').next().unwrap().to_owned()
+    }
 
-/// One entry of a token.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TokenRefMetadata {
-    /// When it was made.
-    #[schema(format = DateTime)]
-    pub(super) creation_time: String,
-    /// When it ends by itself; null is never.
-    #[schema(required, format = DateTime)]
-    pub(super) expiration_time: Option<String>,
-    /// When it ends in effect, its object considered.
-    #[schema(required, format = DateTime)]
-    pub(super) effective_expiration_time: Option<String>,
-    /// The object that owns it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Uuid, required = false)]
-    pub(super) object_id: Option<Uuid>,
-    /// The tenant it belongs to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, required = false)]
-    pub(super) effective_tenant_id: Option<String>,
-    /// All tags of the entries that share the ID.
-    pub(super) tags: Vec<String>,
-}
+    #[test]
+    fn an_update_may_be_empty_and_is_strict_otherwise() {
+        let read = |body: &Value| {
+            UpdateTokenRequest::read(body).and_then(|request| request.tags(10).map(|_| request))
+        };
+        let nothing = read(&json!({})).unwrap();
+        assert!(nothing.object.is_none() && nothing.tags(10).unwrap().is_none());
+        let none = read(&json!({"tags": []})).unwrap();
+        assert!(
+            none.tags(10).unwrap().unwrap().all().is_empty(),
+            "removes all"
+        );
+        let eleven: Vec<String> = (0..11).map(|n| n.to_string()).collect();
+        for (body, field) in [
+            (json!([]), "body"),
+            (json!(null), "body"),
+            (json!({"tag": ["x"]}), "tag"),
+            (json!({"tags": null}), "tags"),
+            (json!({"tags": "x"}), "tags"),
+            (json!({"tags": [1]}), "tags"),
+            (json!({"tags": [""]}), "tags"),
+            (json!({"tags": eleven}), "tags"),
+            (json!({"tags": ["x".repeat(257)]}), "tags"),
+            (
+                json!({"tags": ["a"], "ensure_unique_tenant_tags": ["b"]}),
+                "ensure_unique_tenant_tags",
+            ),
+            (
+                json!({"ensure_unique_tenant_tags": ["b"]}),
+                "ensure_unique_tenant_tags",
+            ),
+            (json!({"props": ["a"]}), "props"),
+            (json!({"object": null}), "object"),
+            (json!({"object": {}}), "object"),
+            (json!({"object": {"id": ID, "fields": {}}}), "object"),
+            (json!({"object": {"id": "7"}}), "object.id"),
+            (json!({"object": {"fields": {}}}), "object.fields"),
+            (json!({"object": {"fields": {"a": null}}}), "object.fields"),
+            (
+                json!({"object": {"request_index": 0}}),
+                "object.request_index",
+            ),
+            (
+                json!({"object": {"request_index": -1}}),
+                "object.request_index",
+            ),
+            (
+                json!({"object": {"encrypted": {}}}),
+                "object.encrypted.ciphertext",
+            ),
+            (
+                json!({"object": {"encrypted": {"ciphertext": "A", "key": "x"}}}),
+                "object.encrypted.key",
+            ),
+            (json!({"object": {"id": ID}, "props": ["a.mask"]}), "props"),
+        ] {
+            assert_eq!(named(&read(&body).unwrap_err()), field, "{body}");
+        }
+    }
 
-/// How many tokens a collection has.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Count {
-    /// In force.
-    pub(super) active: u64,
-    /// Ended, and still there.
-    pub(super) archived: u64,
-    /// Both.
-    pub(super) total: u64,
+    #[test]
+    fn entries_to_tokenize_are_checked_against_themselves() {
+        let entry = |more: Value| {
+            let mut entry = json!({"type": "pci", "object": {"fields": {"a": 1}}});
+            for (key, value) in more.as_object().unwrap() {
+                entry[key] = value.clone();
+            }
+            json!([{"type": "randomized", "object": {"id": ID}}, entry])
+        };
+        let plain = read_tokenize(&entry(json!({}))).unwrap();
+        assert_eq!((plain.len(), plain[1].scope.as_str()), (2, "default"));
+        assert!(read_tokenize(&entry(json!({"type": "pointer", "store_object": true}))).is_ok());
+        assert!(read_tokenize(&entry(json!({"token_id": "x".repeat(128)}))).is_ok());
+        for (more, field) in [
+            (json!({"type": "VALUE"}), "[1].type"),
+            (json!({"oneway": true}), "[1].oneway"),
+            (json!({"type": "pointer"}), "[1].object"),
+            (json!({"store_object": 1}), "[1].store_object"),
+            (
+                json!({"object": {"id": ID}, "store_object": true}),
+                "[1].store_object",
+            ),
+            (json!({"token_id": ""}), "[1].token_id"),
+            (json!({"token_id": "x".repeat(129)}), "[1].token_id"),
+            (json!({"token_id": "a b"}), "[1].token_id"),
+            (
+                json!({"token_id": "a", "fptemplate": "primary_account_number", "fpprops": ["a"]}),
+                "[1].token_id",
+            ),
+            (
+                json!({"fptemplate": "iban", "fpprops": ["a"]}),
+                "[1].fptemplate",
+            ),
+            (
+                json!({"fptemplate": "primary_account_number"}),
+                "[1].fpprops",
+            ),
+            (json!({"fpprops": ["a"]}), "[1].fpprops"),
+            (json!({"scope": "x".repeat(257)}), "[1].scope"),
+            (json!({"scope": "a\u{0}"}), "[1].scope"),
+        ] {
+            let body = entry(more);
+            assert_eq!(named(&read_tokenize(&body).unwrap_err()), field, "{body}");
+        }
+        assert!(read_tokenize(&json!([])).is_err() && read_tokenize(&json!({})).is_err());
+        let many = vec![json!({}); limits::ISSUED_PER_CALL_MAX + 1];
+        assert!(format!("{:?}", read_tokenize(&json!(many)).unwrap_err()).contains("TH1003"));
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let body = json!([{"type": "pci", "object": {"fields": {"ssn": "123-12-1234"}}}]);
+        let text = format!("{:?}", read_tokenize(&body).unwrap());
+        assert!(text.contains("Fields") && !text.contains("1234"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "[\\[\\]{}\":,a-z_ 0-9]{0,80}", word: String, number: i64) {
+            let odd = json!({"tags": [word], "props": word, "object": {"request_index": number}});
+            let entry = json!([{"type": word, "object": {"id": word}, "scope": word, "tags": word}]);
+            let parsed = serde_json::from_str::<Value>(&text).unwrap_or(Value::Null);
+            for body in [odd, entry, parsed] {
+                let _ = (UpdateTokenRequest::read(&body), read_tokenize(&body), QueryToken::read(&body));
+            }
+        }
+    }
 }
