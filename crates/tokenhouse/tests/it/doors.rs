@@ -10,7 +10,6 @@ use axum::body::Body;
 use axum::http::Request;
 use engine::caller::Caller;
 use engine::secret::Secret;
-use engine::tags::Tags;
 use engine::verbs::issue::Issue;
 use serde_json::{Value, json};
 use tokenhouse::config::Variables;

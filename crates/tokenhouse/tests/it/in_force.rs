@@ -20,7 +20,7 @@ use engine::verbs::issue::Issue;
 use engine::verbs::records::RecordEdit;
 use engine::verbs::update::{Edit, Field, Guard, Update};
 
-use crate::rig::{Rig, tags_of};
+use crate::rig::Rig;
 
 const WRITERS: u64 = 8;
 const STEPS: usize = 150;

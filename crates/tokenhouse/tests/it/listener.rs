@@ -11,7 +11,6 @@ use engine::caller::Caller;
 use engine::permission::Action;
 use engine::secret::Secret;
 use engine::selection::Selection;
-use engine::tags::Tags;
 use engine::verbs::issue::Issue;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -185,19 +184,18 @@ async fn issue_pinned(server: &TestServer) {
     let engine = &server.app.engine;
     let realm = engine.open_realm(&default_realm("unleash")).await.unwrap();
     let issue = Issue {
-        class: "client".to_owned(),
         name: Some("pinned".to_owned()),
-        parent: None,
-        tags: Tags::default(),
-        expires_at: None,
         permissions: vec![
             "environment:development".to_owned(),
             "project:default".to_owned(),
         ],
         addresses: vec!["10.0.0.0/8".parse().unwrap()],
-        secret: Secret::parse(PINNED).unwrap(),
-        hint: String::new(),
-        keep_secret: false,
+        ..Issue::with_secret(
+            "client",
+            Secret::parse(PINNED).unwrap(),
+            String::new(),
+            false,
+        )
     };
     let caller = Caller::system(realm, "test");
     engine.issue(&caller, issue).await.unwrap();
@@ -282,16 +280,13 @@ async fn what_ended_is_purged_at_intervals_unless_its_product_keeps_it() {
         let realm = engine.open_realm(&default_realm(dialect)).await.unwrap();
         let caller = Caller::system(realm, "test");
         let issue = Issue {
-            class: "client".to_owned(),
-            name: None,
-            parent: None,
-            tags: Tags::default(),
             expires_at: engine.now().checked_add_secs(60),
-            permissions: Vec::new(),
-            addresses: Vec::new(),
-            secret: Secret::parse(PINNED).unwrap(),
-            hint: String::new(),
-            keep_secret: false,
+            ..Issue::with_secret(
+                "client",
+                Secret::parse(PINNED).unwrap(),
+                String::new(),
+                false,
+            )
         };
         let token = engine.issue(&caller, issue).await.unwrap();
         issued.push((caller, token.id));
