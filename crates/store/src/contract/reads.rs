@@ -280,7 +280,8 @@ pub(crate) async fn the_secret_of_an_access_token_comes_when_asked_for(house: &d
     let world = World::of(house).await;
     let value = world.value(None);
     let token = world.token(Body::Access(Access {
-        proof: [1; 32],
+        proof: Some([1; 32]),
+        uses_max: None,
         hint: String::new(),
         sealed_secret: Some(value.id),
         permissions: Vec::new(),

@@ -24,26 +24,26 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 /// 2026-01-01T00:00:00Z.
-pub const START: i64 = 1_767_225_600_000_000;
+pub(crate) const START: i64 = 1_767_225_600_000_000;
 
 /// An engine with what a test needs beside it.
-pub struct Rig {
-    pub engine: Engine,
-    pub clock: Arc<ManualClock>,
-    pub realm: RealmId,
-    pub caller: Caller,
-    pub entropy: Arc<SeededEntropy>,
+pub(crate) struct Rig {
+    pub(crate) engine: Engine,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) realm: RealmId,
+    pub(crate) caller: Caller,
+    pub(crate) entropy: Arc<SeededEntropy>,
     directory: TempDir,
 }
 
 impl Rig {
     /// A fresh one.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with_live_entries(1_000).await
     }
 
     /// The same with a live index of this size.
-    pub async fn with_live_entries(live_entries: usize) -> Self {
+    pub(crate) async fn with_live_entries(live_entries: usize) -> Self {
         let directory = TempDir::new().unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(START).unwrap()));
         let entropy = Arc::new(SeededEntropy::new(7));
@@ -62,7 +62,7 @@ impl Rig {
     }
 
     /// Closes the store and opens it again, as a restart does.
-    pub async fn reopened(self) -> Self {
+    pub(crate) async fn reopened(self) -> Self {
         self.engine.close().await;
         let engine = open(&self.directory, &self.clock, &self.entropy, 1_000).await;
         engine.bind().await.unwrap();
@@ -70,7 +70,7 @@ impl Rig {
     }
 
     /// How many rows a table of the store has, for what no verb shows: what is left behind.
-    pub fn rows(&self, table: &str, condition: &str) -> i64 {
+    pub(crate) fn rows(&self, table: &str, condition: &str) -> i64 {
         let path = self.directory.path().join("store.db");
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
         let connection = rusqlite::Connection::open_with_flags(path, flags).unwrap();
@@ -79,17 +79,17 @@ impl Rig {
     }
 
     /// The instant `secs` from now.
-    pub fn in_secs(&self, secs: i64) -> Timestamp {
+    pub(crate) fn in_secs(&self, secs: i64) -> Timestamp {
         self.engine.now().checked_add_secs(secs).unwrap()
     }
 
     /// Lets time pass.
-    pub fn pass(&self, secs: i64) {
+    pub(crate) fn pass(&self, secs: i64) {
         self.clock.advance_micros(secs * 1_000_000);
     }
 
     /// A new access token and its secret.
-    pub async fn issue(&self, name: &str, tags: &[&str]) -> (Token, Secret) {
+    pub(crate) async fn issue(&self, name: &str, tags: &[&str]) -> (Token, Secret) {
         let secret = self.secret();
         let issue = Issue {
             name: Some(name.to_owned()),
@@ -104,14 +104,14 @@ impl Rig {
     }
 
     /// A random secret.
-    pub fn secret(&self) -> Secret {
+    pub(crate) fn secret(&self) -> Secret {
         let mut bytes = [0; 16];
         self.entropy.fill(&mut bytes);
         Secret::parse(&format!("s-{:032x}", u128::from_be_bytes(bytes))).unwrap()
     }
 
     /// A new record of a kind, found by its name.
-    pub async fn record(
+    pub(crate) async fn record(
         &self,
         kind: &'static str,
         name: &str,
@@ -129,7 +129,7 @@ impl Rig {
 
     /// Tokenizes contents of one class.
     #[allow(clippy::unused_self, reason = "reads as the other makers of a rig")]
-    pub fn tokenization(
+    pub(crate) fn tokenization(
         &self,
         container: RecordId,
         class: &str,
@@ -179,12 +179,12 @@ async fn open(
 }
 
 /// The place of a record made by [`Rig::record`].
-pub fn place(kind: &'static str, name: &str) -> Place {
+pub(crate) fn place(kind: &'static str, name: &str) -> Place {
     Place::new(Space::of(kind), Key(name.as_bytes().to_vec()))
 }
 
 /// Tags, some of them unique.
-pub fn tags_of(tags: &[&str], unique: &[&str]) -> Tags {
+pub(crate) fn tags_of(tags: &[&str], unique: &[&str]) -> Tags {
     let owned = |list: &[&str]| list.iter().map(|tag| (*tag).to_owned()).collect();
     Tags::new(owned(tags), owned(unique), 10).unwrap()
 }

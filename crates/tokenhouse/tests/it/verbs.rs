@@ -164,7 +164,7 @@ async fn a_guard_lets_one_of_many_win() {
             match one.await.unwrap() {
                 Ok(_) => won += 1,
                 Err(Error::Conflict(Conflict::Version { current })) => {
-                    assert_eq!(current, round + 2)
+                    assert_eq!(current, round + 2);
                 }
                 Err(other) => panic!("{other}"),
             }
