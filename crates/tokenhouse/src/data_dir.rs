@@ -96,16 +96,21 @@ impl DataDir {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(path).map_err(|error| system(path, &error))?;
-        Self::open(path)
+        Self::take(path, true)
     }
 
-    /// Takes a directory into possession that is there.
+    /// Takes a directory into possession that is a data directory already.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        // One that was restored from a backup has a keyring and no lock. Any other directory is left as it is.
+        Self::take(path, path.join(KEYRING).exists())
+    }
+
+    fn take(path: &Path, make_lock: bool) -> Result<Self, DataDirError> {
         let lock_path = path.join("lock");
         let opened = OpenOptions::new()
             .read(true)
             .write(true)
-            .create(true)
+            .create(make_lock)
             .truncate(false)
             .mode(0o600)
             .open(&lock_path);
@@ -247,6 +252,11 @@ mod tests {
         assert!(message.contains(&format!("the process {pid}")), "{message}");
         drop(held);
         assert!(DataDir::open(&path).is_ok());
+        assert!(matches!(
+            DataDir::open(above.path()),
+            Err(DataDirError::Missing { .. })
+        ));
+        assert!(!above.path().join("lock").exists(), "left as it was");
     }
 
     #[test]
