@@ -78,6 +78,7 @@ macro_rules! suite {
             walks::the_history_of_a_row_newest_first,
             walks::digests_of_events,
             life::uses_add_up_and_touch_no_token,
+            life::a_limit_of_uses_is_exact,
             life::uses_of_what_is_gone_are_dropped,
             life::counts_stop_at_their_limit,
             life::a_store_that_was_closed_shows_everything_again,

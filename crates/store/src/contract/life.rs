@@ -1,5 +1,7 @@
 //! Uses, and the life of a store: opening, closing, readiness.
 
+use std::sync::Arc;
+
 use engine::batch::TokenWrite;
 use engine::event::Subject;
 use engine::locator::Holder;
@@ -42,6 +44,55 @@ pub(crate) async fn uses_add_up_and_touch_no_token(house: &dyn House) {
         assert_eq!(world.find_token(token.id).await, Some(token));
     }
     assert_eq!(world.events().await.len(), 1);
+}
+
+pub(crate) async fn a_limit_of_uses_is_exact(house: &dyn House) {
+    let world = World::of(house).await;
+    let token = world.access_token();
+    let id = token.id;
+    world.insert(vec![Row::Token(token.clone())]).await;
+    let at = world.now();
+    let mut spenders = JoinSet::new();
+    for _ in 0..40 {
+        let (store, realm) = (Arc::clone(&world.store), world.realm);
+        spenders.spawn(async move { store.spend(realm, id, 25, at).await.unwrap() });
+    }
+    let counted = spenders.join_all().await;
+    assert_eq!(counted.iter().filter(|one| **one).count(), 25);
+    let usage = world.store.usage(world.realm, &[id]).await.unwrap();
+    assert_eq!((usage[&id].uses, usage[&id].last_used_at), (25, at));
+    assert_eq!(world.find_token(id).await, Some(token));
+    // Nothing is counted of a limit of none, nor of a token that is not there.
+    let other = world.access_token();
+    assert!(
+        !world
+            .store
+            .spend(world.realm, other.id, 5, at)
+            .await
+            .unwrap()
+    );
+    world.insert(vec![Row::Token(other.clone())]).await;
+    assert!(
+        !world
+            .store
+            .spend(world.realm, other.id, 0, at)
+            .await
+            .unwrap()
+    );
+    assert!(
+        world
+            .store
+            .spend(world.realm, other.id, 1, at)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !world
+            .store
+            .spend(world.realm, other.id, 1, at)
+            .await
+            .unwrap()
+    );
 }
 
 pub(crate) async fn uses_of_what_is_gone_are_dropped(house: &dyn House) {

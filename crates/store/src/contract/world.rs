@@ -263,6 +263,7 @@ impl World {
 }
 
 /// A row to be inserted.
+#[allow(clippy::large_enum_variant, reason = "a few rows of one test")]
 pub(crate) enum Row {
     Token(Token),
     Value(Value),
