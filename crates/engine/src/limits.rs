@@ -7,16 +7,16 @@
 /// costs neither a digest nor a query.
 pub const SECRET_BYTES_MAX: usize = 4096;
 
-/// Characters of a name. Unleash sets no limit and takes names of 5,000 characters; this still bounds a row.
+/// Characters of a name. One product sets no limit and is seen to take names of 5,000; this still bounds a row.
 pub const NAME_CHARS_MAX: usize = 10_000;
 
 /// Tags of one token at the most a setting may allow. Ten is the products' usual value, 200 their highest setting.
 pub const TAGS_MAX: usize = 200;
 
-/// Characters of one tag, as Piiano documents it.
+/// Characters of one tag: the highest number that a product documents.
 pub const TAG_CHARS_MAX: usize = 256;
 
-/// Characters of an outward token id, as Piiano documents it.
+/// Characters of an outward token id: the highest number that a product documents.
 pub const EXTERNAL_ID_CHARS_MAX: usize = 128;
 
 /// Permissions of one access token. The largest known vocabulary has 69; a token names each at most once.
@@ -41,14 +41,11 @@ pub const UNIQUE_TAG_CARRIERS_MAX: usize = 10_000;
 /// Records above a token. Four cover every product: token → auth method → identity → organization, and one to spare.
 pub const ANCESTORS_MAX: usize = 5;
 
-/// Bytes of one sealed value before sealing. Piiano's largest data type is a blob of 5 MB, base64.
+/// Bytes of one value before sealing. The largest known data type is a blob of 5 MiB, in base64.
 pub const VALUE_BYTES_MAX: usize = 10 * 1024 * 1024;
 
 /// Rows in one page of a walk: large enough to amortise a query, small enough to hold in memory many times over.
 pub const PAGE_ROWS: usize = 500;
-
-/// Entries of the live index unless a setting says otherwise; about 1 KiB each.
-pub const LIVE_ENTRIES_DEFAULT: usize = 200_000;
 
 /// Tries of a write whose unique key was taken by a concurrent one between reading and claiming.
 pub const WRITE_ATTEMPTS_MAX: usize = 5;

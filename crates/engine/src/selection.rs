@@ -1,7 +1,8 @@
 //! Selections: which tokens a call is about – the same type for update, find, revoke, delete and count.
 //!
 //! The one thing to know: criteria are ANDed, and the store walks only the first that is given, in the order ids, secret,
-//! outward ids, owners, first tag; the rest is decided here, on the rows, so that every backend selects alike. An empty selection matches nothing, never everything.
+//! outward ids, owners, first tag; the rest is decided here, on the rows, so that every backend selects alike. An empty
+//! selection matches nothing, never everything.
 
 use std::collections::BTreeSet;
 

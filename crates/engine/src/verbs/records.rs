@@ -14,11 +14,11 @@ use crate::draft::Draft;
 use crate::engine::{Engine, EventSeed};
 use crate::error::{Conflict, Error};
 use crate::limits;
-use crate::locator::{Holder, Key, Place, Space};
+use crate::locator::{Holder, Place};
 use crate::permission::Action;
 use crate::record::{Record, RecordId};
 use crate::seal::{Binding, seal};
-use crate::store::{Lookup, MarkPage, Query, Rows};
+use crate::store::{Lookup, Query, Rows};
 use crate::token::State;
 use crate::value::Value;
 use crate::verbs::issue::{check_lists, state_at, taken};
@@ -340,47 +340,6 @@ impl Engine {
             .filter(|record| draft.is_rooted(Some(record.id)))
             .collect();
         Ok((living, next))
-    }
-
-    /// Whether any living record of `kind` hangs directly from `parent`: read page by page until one is found.
-    pub async fn has_children(
-        &self,
-        caller: &Caller,
-        parent: RecordId,
-        kind: &str,
-    ) -> Result<bool, Error> {
-        caller.require_any(Action::ReadRecord, None)?;
-        let key = Key::of_id(parent.0);
-        let mut after = None;
-        loop {
-            let page = MarkPage {
-                realm: caller.realm,
-                space: Space::CHILD,
-                first: key.clone(),
-                last: key.clone(),
-                after: after.take(),
-                limit: limits::PAGE_ROWS,
-            };
-            let holders = self.0.store.marks(page).await?;
-            let records = holders.iter().filter_map(|(_, holder)| match holder {
-                Holder::Record(id) => Some(Lookup::Record(*id)),
-                _ => None,
-            });
-            let query = records_query(caller, records.collect());
-            let rows = self.0.store.fetch(query).await?;
-            let lives = |record: &Record| {
-                record.kind == kind
-                    && record.parent == Some(parent)
-                    && record.state != State::Deleted
-            };
-            if rows.records.values().any(lives) {
-                return Ok(true);
-            }
-            match holders.last() {
-                Some(last) if holders.len() == limits::PAGE_ROWS => after = Some(last.clone()),
-                _ => return Ok(false),
-            }
-        }
     }
 }
 

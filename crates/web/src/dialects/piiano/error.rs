@@ -266,7 +266,6 @@ impl From<SchemaError> for Failure {
                 let message = "The data type is not found.";
                 Self::new(StatusCode::NOT_FOUND, "PV1004", message).with("property", error.field)
             }
-            SchemaErrorKind::UnknownProperty => Self::no_property(&error.field),
             SchemaErrorKind::Shape | SchemaErrorKind::PropertyExists | SchemaErrorKind::Rule => {
                 let message = format!("The request is invalid: {error}.");
                 Self::new(StatusCode::BAD_REQUEST, "PV1012", message)

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn restated(value: &Value) -> Result<bool, SchemaError> {
-        is_restated(&PropertyDraft::from_json(value).unwrap())
+        is_restated(&PropertyDraft::read(value, "").unwrap())
     }
 
     #[test]

@@ -34,17 +34,6 @@ pub struct PropertyDraft {
     pub is_nullable: Option<bool>,
 }
 
-/// The body of a property's PATCH.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PropertyChange {
-    /// An absent description empties it, as documented; every other absent attribute is left alone.
-    pub description: String,
-    pub is_unique: Option<bool>,
-    pub is_index: Option<bool>,
-    pub is_substring_index: Option<bool>,
-    pub is_nullable: Option<bool>,
-}
-
 impl CollectionDraft {
     /// Reads a JSON body. Duplicate keys must have been refused when the body was parsed.
     pub fn from_json(value: &Value) -> Result<Self, SchemaError> {
@@ -79,12 +68,8 @@ impl CollectionDraft {
 }
 
 impl PropertyDraft {
-    /// Reads a JSON body that is one property.
-    pub fn from_json(value: &Value) -> Result<Self, SchemaError> {
-        Self::read(value, "")
-    }
-
-    fn read(value: &Value, place: &str) -> Result<Self, SchemaError> {
+    /// Reads one property of a body; `place` is where it stands there, for findings.
+    pub(super) fn read(value: &Value, place: &str) -> Result<Self, SchemaError> {
         let fields = object(value, if place.is_empty() { "body" } else { place })?;
         only_known(
             fields,
@@ -129,41 +114,6 @@ impl PropertyDraft {
                 &self.name,
                 "the data type is not found",
             )
-        })
-    }
-}
-
-impl PropertyChange {
-    /// Reads the body of a property's PATCH.
-    pub fn from_json(value: &Value) -> Result<Self, SchemaError> {
-        let fields = object(value, "body")?;
-        only_known(
-            fields,
-            "",
-            &[
-                "description",
-                "is_unique",
-                "is_index",
-                "is_substring_index",
-                "is_nullable",
-            ],
-        )?;
-        let flag = |name: &str| match fields.get(name) {
-            None => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(_) => Err(shape(name, "must be true or false")),
-        };
-        let description = match fields.get("description") {
-            None => "",
-            Some(Value::String(text)) => text,
-            Some(_) => return Err(shape("description", "must be a string")),
-        };
-        Ok(Self {
-            description: description.to_owned(),
-            is_unique: flag("is_unique")?,
-            is_index: flag("is_index")?,
-            is_substring_index: flag("is_substring_index")?,
-            is_nullable: flag("is_nullable")?,
         })
     }
 }
@@ -260,46 +210,23 @@ mod tests {
 
     #[test]
     fn invalid_optional_attributes_are_ignored() {
-        let draft = PropertyDraft::from_json(&json!({
+        let draft = PropertyDraft::read(&json!({
             "name": "a", "data_type_name": "SSN", "is_unique": "yes", "is_index": null, "is_encrypted": 0,
             "is_nullable": [], "description": 5, "is_builtin": "x", "is_readonly": 1, "creation_time": 7,
             "modification_time": {},
-        }))
+        }), "")
         .unwrap();
-        let bare =
-            PropertyDraft::from_json(&json!({"name": "a", "data_type_name": "SSN"})).unwrap();
+        let bare = PropertyDraft::read(&json!({"name": "a", "data_type_name": "SSN"}), "").unwrap();
         assert_eq!(draft, bare);
         let long = json!({"name": "a", "data_type_name": "SSN", "description": "x".repeat(451)});
-        assert_eq!(PropertyDraft::from_json(&long).unwrap().description, None);
-    }
-
-    #[test]
-    fn the_change_of_one_property_is_strict() {
-        for (value, field) in [
-            (json!({"is_index": "yes"}), "is_index"),
-            (json!({"is_nullable": null}), "is_nullable"),
-            (json!({"description": null}), "description"),
-            (json!({"is_encrypted": true}), "is_encrypted"),
-            (json!(null), "body"),
-        ] {
-            assert_eq!(PropertyChange::from_json(&value).unwrap_err().field, field);
-        }
-        let change = PropertyChange::from_json(&json!({"is_index": true})).unwrap();
-        assert_eq!(
-            (
-                change.description.as_str(),
-                change.is_index,
-                change.is_unique
-            ),
-            ("", Some(true), None)
-        );
+        assert_eq!(PropertyDraft::read(&long, "").unwrap().description, None);
     }
 
     proptest! {
         #[test]
         fn never_panics(text in "[\\[\\]{}\":,a-z_ 0-9]{0,60}", name: String, kind: String) {
             if let Ok(value) = serde_json::from_str::<Value>(&text) {
-                let _ = (CollectionDraft::from_json(&value), PropertyDraft::from_json(&value), PropertyChange::from_json(&value));
+                let _ = (CollectionDraft::from_json(&value), PropertyDraft::read(&value, ""));
             }
             let body = json!({"name": name, "type": "DATA", "properties": [{"name": name, "data_type_name": kind}]});
             let draft = CollectionDraft::from_json(&body).unwrap();

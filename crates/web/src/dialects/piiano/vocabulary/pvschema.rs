@@ -7,7 +7,7 @@
 //! );
 //! ```
 //! The one thing a newcomer would get wrong: the parser knows the grammar only. Names, types and lengths are rules of
-//! [`super::schema_change`], the same for JSON, so a parsed draft may still be refused there. Keywords are not
+//! [`super::new_schema`], the same for JSON, so a parsed draft may still be refused there. Keywords are not
 //! reserved: what a word means follows from its place, and `null STRING` declares a property called `null`.
 
 use std::fmt;

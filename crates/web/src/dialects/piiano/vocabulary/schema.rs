@@ -3,7 +3,7 @@
 //! The one thing a newcomer would get wrong: a [`Collection`] holds only the properties of its users. Vault's own
 //! (`id`, `_creation_time`, …) are the same in every collection and are added when one is shown, see
 //! [`Collection::with_builtins`]. Requests are never deserialized into these types: they are read leniently into the
-//! drafts of [`super::draft`], and pass the rules of [`super::schema_change`] on their way here.
+//! drafts of [`super::draft`], and pass the rules of [`super::new_schema`] on their way here.
 
 use std::fmt;
 
@@ -106,8 +106,6 @@ pub enum SchemaErrorKind {
     CollectionName,
     /// No built-in data type has this name.
     UnknownDataType,
-    /// The collection has no such property.
-    UnknownProperty,
     /// A property of this name, or of one that differs only in case, exists already.
     PropertyExists,
     /// Another rule of schemas.
