@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::batch::Batch;
 use crate::caller::Caller;
@@ -180,10 +181,12 @@ impl Engine {
                 }
             }
         };
-        tokio::spawn(work).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a write panicked");
-            Err(Error::Internal)
-        })
+        tokio::spawn(work.in_current_span())
+            .await
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "a write panicked");
+                Err(Error::Internal)
+            })
     }
 }
 

@@ -19,6 +19,9 @@ pub const KEYRING: &str = "keyring.json";
 /// The first credentials' file; a later set gets a number.
 pub const FIRST_CREDENTIALS: &str = "first-credentials.txt";
 
+/// There from before the first credentials are made until they are in their file.
+const HANDING_OVER: &str = "handing-over";
+
 /// A data directory that this process owns until the value is dropped.
 #[derive(Debug)]
 pub struct DataDir {
@@ -188,6 +191,32 @@ impl DataDir {
         self.write_new(KEYRING, text.as_bytes()).map(|_| ())
     }
 
+    /// Notes that first credentials may now be made; says whether an earlier process noted it and did not come to
+    /// [`DataDir::handed_over`]. What that one made is then in the store and perhaps in no file, and of a secret the
+    /// store has only the digest.
+    ///
+    /// # Errors
+    /// When the note cannot be written.
+    pub fn begin_handing_over(&self) -> Result<bool, DataDirError> {
+        if self.path.join(HANDING_OVER).exists() {
+            return Ok(true);
+        }
+        self.write_new(HANDING_OVER, b"")?;
+        Ok(false)
+    }
+
+    /// Takes the note away: the first credentials are in their file.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn handed_over(&self) -> Result<(), DataDirError> {
+        let path = self.path.join(HANDING_OVER);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(system(&path, &error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes first credentials to a file of their own and says which.
     pub fn write_first_credentials(
         &self,
@@ -208,16 +237,28 @@ impl DataDir {
         self.write_new(&name, text.as_bytes())
     }
 
+    /// Under its name the file is there whole or not at all: half a keyring, after a crash or on a full disk, would be
+    /// refused for ever. That nobody else makes it in between is what the lock is for.
     fn write_new(&self, name: &str, content: &[u8]) -> Result<PathBuf, DataDirError> {
         let path = self.path.join(name);
+        let unfinished = self.path.join(format!("{name}.new"));
         let write = || {
+            if path.exists() {
+                return Err(ErrorKind::AlreadyExists.into());
+            }
+            // A crash may have left one, of whatever mode.
+            match std::fs::remove_file(&unfinished) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
             let mut file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
                 .mode(0o600)
-                .open(&path)?;
+                .open(&unfinished)?;
             file.write_all(content)?;
             file.sync_all()?;
+            std::fs::rename(&unfinished, &path)?;
             // Without this the name may be lost although the content is on disk.
             File::open(&self.path)?.sync_all()
         };
@@ -293,5 +334,32 @@ mod tests {
         );
         assert!(second.ends_with("first-credentials-2.txt"));
         assert_eq!((mode(&first), mode(&second)), (0o600, 0o600));
+    }
+
+    #[test]
+    fn what_a_crash_left_unfinished_is_no_keyring_and_in_nobodys_way() {
+        let above = tempfile::tempdir().unwrap();
+        let data = DataDir::create(above.path()).unwrap();
+        let unfinished = above.path().join("keyring.json.new");
+        std::fs::write(&unfinished, "{").unwrap();
+        assert!(data.keyring().unwrap().is_none());
+        data.write_keyring(&Keyring::generate(&SeededEntropy::new(1)))
+            .unwrap();
+        assert!(data.keyring().unwrap().is_some());
+        assert_eq!(mode(&above.path().join(KEYRING)), 0o600);
+        assert!(!unfinished.exists());
+    }
+
+    #[test]
+    fn an_interrupted_handing_over_is_noticed_at_the_next_start() {
+        let above = tempfile::tempdir().unwrap();
+        let data = DataDir::create(above.path()).unwrap();
+        assert!(!data.begin_handing_over().unwrap(), "nobody before");
+        assert!(data.begin_handing_over().unwrap(), "it was interrupted");
+        data.handed_over().unwrap();
+        assert!(!data.begin_handing_over().unwrap(), "that is over");
+        data.handed_over().unwrap();
+        assert!(!above.path().join(HANDING_OVER).exists());
+        data.handed_over().unwrap();
     }
 }

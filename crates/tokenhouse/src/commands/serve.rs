@@ -42,8 +42,18 @@ pub(super) async fn run(arguments: ServeArguments, environment: Variables) -> Re
     raise_file_limit();
     let sockets = Sockets::bind(&settings).await?;
     let app = open(&data, &settings).await?;
+    let interrupted = data
+        .begin_handing_over()
+        .map_err(|error| unusable(&error))?;
     let credentials = app.seed().await.map_err(Failure::failed)?;
     hand_over(&data, &credentials)?;
+    if interrupted {
+        tracing::warn!(
+            "an earlier start did not come to its end: first credentials that it made may be in no file; \
+             if one is missing, make another with `tokenhouse token issue`"
+        );
+    }
+    data.handed_over().map_err(|error| unusable(&error))?;
     let (listener, _files) = control::bind(&data, runtime_dir.as_deref())
         .map_err(|error| Failure::failed(format!("the control socket cannot be made: {error}")))?;
 

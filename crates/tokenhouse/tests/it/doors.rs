@@ -526,8 +526,11 @@ async fn documents_are_served() {
         let path = format!("/openapi/{name}.json");
         let document: Value = house.server.send("GET", &path, &[], "").await.json();
         assert_eq!(document["openapi"], "3.1.0", "{name}");
+        let mut names = BTreeSet::new();
         for row in rows {
             let operation = &document["paths"][row.path][row.method];
+            let id = operation["operationId"].as_str().unwrap_or_default();
+            assert!(names.insert(id.to_owned()), "{name}: `{id}` twice");
             assert!(
                 operation["responses"].is_object(),
                 "{name}: {} {}",

@@ -15,6 +15,7 @@ use engine::Engine;
 use engine::caller::{Actor, ActorKind};
 use engine::realm::RealmId;
 use engine::refusal::Refusal;
+use tracing::Instrument as _;
 
 /// The header that carries the id of a request in its answer.
 pub const REQUEST_ID: &str = "x-request-id";
@@ -83,7 +84,9 @@ pub async fn follow(State(engine): State<Engine>, mut request: Request, next: Ne
     let method = request.method().clone();
     let began = engine.now();
     request.extensions_mut().insert(trace.clone());
-    let mut response = next.run(request).await;
+    // So that the cause of a failure, logged where it is known, can be found by the id in the answer.
+    let span = tracing::error_span!("call", request = trace.id());
+    let mut response = next.run(request).instrument(span).await;
     let millis = (engine.now().as_micros() - began.as_micros()) / 1000;
     let status = response.status();
     let route = trace.0.route.get().map_or("(unmatched)", String::as_str);

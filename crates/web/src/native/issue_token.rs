@@ -57,6 +57,7 @@ impl fmt::Debug for IssueTokenResponse {
 /// Issue an access token.
 #[utoipa::path(
     post,
+    operation_id = "issue-token",
     path = "/v1/tokens",
     request_body = IssueTokenRequest,
     responses(

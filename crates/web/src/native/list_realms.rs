@@ -33,6 +33,7 @@ pub(super) struct RealmView {
 /// List the realms.
 #[utoipa::path(
     get,
+    operation_id = "list-realms",
     path = "/v1/realms",
     responses((status = 200, description = "All of them.", body = ListRealmsResponse))
 )]

@@ -32,6 +32,7 @@ pub(super) struct ListTokensResponse {
 /// List the tokens of a realm.
 #[utoipa::path(
     get,
+    operation_id = "list-tokens",
     path = "/v1/tokens",
     params(
         ("realm" = String, Query, description = "A realm's id or name, or a dialect's name."),

@@ -17,6 +17,7 @@ use crate::native::wire::{
 /// Revoke one token.
 #[utoipa::path(
     post,
+    operation_id = "revoke-token",
     path = "/v1/tokens/{id}/revoke",
     params(
         ("id" = uuid::Uuid, Path, description = "The token's id."),

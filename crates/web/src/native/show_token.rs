@@ -16,6 +16,7 @@ use crate::native::wire::{TokenView, no_token, parameters, required, token_answe
 /// Show one token.
 #[utoipa::path(
     get,
+    operation_id = "show-token",
     path = "/v1/tokens/{id}",
     params(
         ("id" = uuid::Uuid, Path, description = "The token's id."),

@@ -54,6 +54,7 @@ const fn word(kind: ActorKind) -> &'static str {
 /// Show what happened to one token.
 #[utoipa::path(
     get,
+    operation_id = "token-history",
     path = "/v1/tokens/{id}/history",
     params(
         ("id" = uuid::Uuid, Path, description = "The token's id."),

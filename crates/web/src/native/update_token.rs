@@ -58,6 +58,7 @@ impl TryFrom<UpdateTokenRequest> for Edit {
 /// Update one token.
 #[utoipa::path(
     patch,
+    operation_id = "update-token",
     path = "/v1/tokens/{id}",
     params(
         ("id" = uuid::Uuid, Path, description = "The token's id."),
