@@ -16,6 +16,7 @@ mod promises;
 mod replay;
 mod rig;
 mod secrets;
+mod seeds;
 mod tidy;
 mod transcripts;
 mod verbs;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use engine::Engine;
@@ -19,6 +19,9 @@ use tracing::Instrument as _;
 
 /// The header that carries the id of a request in its answer.
 pub const REQUEST_ID: &str = "x-request-id";
+
+/// When to come back to a store that is away: soon, because it is asked anew each time. In every dialect's answers.
+const RETRY_AFTER_SECS: &str = "1";
 
 /// From where a request came; `None` on the control socket. Put there by the listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +100,11 @@ pub async fn follow(State(engine): State<Engine>, mut request: Request, next: Ne
     );
     metrics::counter!("tokenhouse_requests_total", "status" => status_class(status)).increment(1);
     record_refusal(&engine, &trace, &method, route, &response);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        let headers = response.headers_mut();
+        let soon = HeaderValue::from_static(RETRY_AFTER_SECS);
+        headers.entry(header::RETRY_AFTER).or_insert(soon);
+    }
     if let Ok(id) = HeaderValue::from_str(trace.id()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }

@@ -139,9 +139,6 @@ impl IntoResponse for Answer {
             headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
             headers.insert(header::ETAG, tag_value(&tag));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
         headers.extend(self.headers);
         if let Some(code) = self.refusal {
             response.extensions_mut().insert(RefusalReason(code));
@@ -192,10 +189,9 @@ mod tests {
     }
 
     #[test]
-    fn refusals_carry_their_code_and_an_unavailable_store_when_to_come_back() {
+    fn refusals_carry_their_code() {
         let response = Answer::from(error::unavailable(Uuid::nil())).into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(header(&response, "retry-after"), Some("1"));
         let code = response.extensions().get::<RefusalReason>();
         assert_eq!(code, Some(&RefusalReason("ServiceUnavailable".to_owned())));
         let bare = Answer::from(error::wrong_token_type()).into_response();
