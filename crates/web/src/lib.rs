@@ -28,9 +28,7 @@ use crate::kit::trace;
 use crate::native::problem::Problem;
 
 /// Paths below which nobody's routes answer an unknown one yet, and the dialect whose they will be.
-const RESERVED: [&str; 6] = [
-    "/api/v1",
-    "/api/status",
+const RESERVED: [&str; 4] = [
     "/v1/api-tokens",
     "/v1/users",
     "/api/v1/api-tokens",

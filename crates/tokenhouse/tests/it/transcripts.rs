@@ -28,3 +28,8 @@ async fn piiano() {
 async fn unleash() {
     replay("unleash").await;
 }
+
+#[tokio::test]
+async fn infisical() {
+    replay("infisical").await;
+}
