@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use engine::Error;
-use engine::caller::{Actor, Caller};
+use engine::caller::{Actor, ActorKind, Caller};
 use engine::error::Unauthenticated;
 use engine::token::TokenId;
 use uuid::Uuid;
@@ -104,6 +104,14 @@ impl Infisical {
             .engine()
             .verify_signed(self.realm(), TokenId(id), incoming.address)
             .await;
+        if verified.is_err() {
+            // The JWT is genuine, so that it is known who is refused, if not under which name.
+            incoming.trace.recognise(Actor {
+                kind: ActorKind::Token,
+                id: id.to_string(),
+                name: String::new(),
+            });
+        }
         let token = match verified {
             Err(Error::Unauthenticated(Unauthenticated::Orphaned)) => {
                 let identity = presented.identity_id.unwrap_or_default();

@@ -1,7 +1,8 @@
 //! `DELETE /api/v1/identities/{identityId}`: the identity goes, and with it everything that hangs from it.
 //!
-//! The one thing a newcomer would get wrong: protection is looked at again inside the write, or an identity protected
-//! meanwhile would go.
+//! The one thing a newcomer would get wrong: protection is a question to a caller who deletes by mistake, not a lock: who
+//! may delete may also take it off. So it is looked at before the write, and one that is set at the same moment may come
+//! too late.
 
 use axum::extract::State;
 use axum::response::Response;

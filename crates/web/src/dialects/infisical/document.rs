@@ -4,6 +4,7 @@
 //! `schema.rs`, because the product tells every broken rule at once, in its validator's shapes.
 
 #![allow(dead_code, reason = "these types are only described, never built")]
+#![allow(clippy::struct_field_names, reason = "the names are the product's")]
 
 use utoipa::ToSchema;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};

@@ -20,8 +20,9 @@ pub(super) struct WireError {
     pub status: StatusCode,
     /// The product's word for this kind of refusal.
     pub error: Cow<'static, str>,
-    message: Value,
-    details: Option<Value>,
+    // Boxed, because results are moved about and most of them are no refusals.
+    message: Box<Value>,
+    details: Option<Box<Value>>,
     error_leads: bool,
 }
 
@@ -39,7 +40,7 @@ impl WireError {
         Self {
             status,
             error: Cow::Borrowed(error),
-            message: message.into(),
+            message: Box::new(message.into()),
             details: None,
             error_leads: false,
         }
@@ -51,7 +52,7 @@ impl WireError {
         body.insert("reqId".to_owned(), request.into());
         body.insert("statusCode".to_owned(), self.status.as_u16().into());
         let texts = [
-            ("message", self.message.clone()),
+            ("message", Value::clone(&self.message)),
             ("error", self.error.clone().into()),
         ];
         let ordered: Vec<_> = if self.error_leads {
@@ -63,7 +64,7 @@ impl WireError {
             body.insert(key.to_owned(), text);
         }
         if let Some(details) = &self.details {
-            body.insert("details".to_owned(), details.clone());
+            body.insert("details".to_owned(), Value::clone(details));
         }
         Value::Object(body)
     }
@@ -112,7 +113,7 @@ pub(super) fn permission_denied(permission: Permission) -> WireError {
     let message = format!("You are not allowed to {} on identity", permission.word());
     WireError {
         error_leads: true,
-        details: Some(json!([])),
+        details: Some(Box::new(json!([]))),
         ..WireError::new(StatusCode::FORBIDDEN, "PermissionDenied", message)
     }
 }
@@ -123,7 +124,7 @@ pub(super) fn boundary(what: &'static str, permission: Permission) -> WireError 
     let message = format!("{what}. Missing permission {action} on identity");
     let details = json!({"missingPermissions": [{"action": action, "subject": "identity"}]});
     WireError {
-        details: Some(details),
+        details: Some(Box::new(details)),
         ..WireError::new(StatusCode::FORBIDDEN, "PermissionBoundaryError", message)
     }
 }

@@ -94,13 +94,12 @@ pub fn open(
     environment: &Environment,
 ) -> Result<Arc<dyn Dialect>, SettingError> {
     let settings = Settings::read(environment)?;
-    let signer = match &settings.auth_secret {
-        Some(secret) => Signer::new(secret.as_bytes()),
+    let signer = if let Some(secret) = &settings.auth_secret {
+        Signer::new(secret.as_bytes())
+    } else {
         // The same at every start, and another in every realm and installation.
-        None => {
-            let label = Space::of("infisical-auth-secret");
-            Signer::new(&engine.keyring().blind(realm, &label, &[]))
-        }
+        let label = Space::of("infisical-auth-secret");
+        Signer::new(&engine.keyring().blind(realm, &label, &[]))
     };
     Ok(Arc::new(Infisical(Arc::new(Inner {
         engine: engine.clone(),

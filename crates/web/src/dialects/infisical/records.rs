@@ -193,6 +193,12 @@ impl Attributes {
     }
 }
 
+/// An id in the one form in which it is written; the others that a UUID may have are nobody's.
+fn uuid_of(text: &str) -> Option<Uuid> {
+    let id = Uuid::parse_str(text).ok()?;
+    (text.len() == 36 && id.to_string().eq_ignore_ascii_case(text)).then_some(id)
+}
+
 /// A body as JSON.
 pub(super) fn json(body: &impl Serialize) -> serde_json::Value {
     serde_json::to_value(body).expect("bodies have only numbers, texts, booleans and lists")
@@ -255,7 +261,7 @@ impl Infisical {
 
     /// The identity with this id, if it is here.
     pub(super) async fn identity(&self, id: &str) -> Result<Option<Known<Identity>>, Error> {
-        let Ok(id) = Uuid::parse_str(id) else {
+        let Some(id) = uuid_of(id) else {
             return Ok(None);
         };
         let record = self.engine().record(&self.reader(), RecordId(id)).await?;
@@ -275,7 +281,7 @@ impl Infisical {
 
     /// The token with this id however it stands, unless what it hangs from is gone.
     pub(super) async fn token(&self, id: &str) -> Result<Option<Placed>, Error> {
-        let Ok(id) = Uuid::parse_str(id) else {
+        let Some(id) = uuid_of(id) else {
             return Ok(None);
         };
         let selection = Selection::of(TokenId(id));
@@ -334,6 +340,21 @@ mod tests {
             &Attributes::new(Uuid::nil(), 60, 120),
             r#"{"schema":1,"identityId":"00000000-0000-0000-0000-000000000000","ttlSecs":60,"ttlSecsMax":120}"#,
         );
+    }
+
+    #[test]
+    fn ids_have_one_form() {
+        let id = "0190a0b1-0000-7000-8000-00000000000a";
+        assert!(uuid_of(id).is_some());
+        for bad in [
+            "0190a0b1000070008000 00000000000a",
+            "0190a0b10000700080000000000000a0",
+            "{0190a0b1-0000-7000-8000-00000000000a}",
+            "urn:uuid:0190a0b1-0000-7000-8000-00000000000a",
+            "",
+        ] {
+            assert_eq!(uuid_of(bad), None, "{bad}");
+        }
     }
 
     #[test]

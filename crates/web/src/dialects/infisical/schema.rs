@@ -36,7 +36,7 @@ impl<'a> Fields<'a> {
                 Err(error::unprocessable(vec![wrong_type(
                     "object",
                     other.or(Some(&Value::Null)),
-                    path,
+                    &path,
                 )]))
             }
         }
@@ -53,7 +53,7 @@ impl<'a> Fields<'a> {
             }
             other => {
                 self.issues
-                    .push(wrong_type("string", Some(other), json!([name])));
+                    .push(wrong_type("string", Some(other), &json!([name])));
                 None
             }
         }
@@ -62,7 +62,7 @@ impl<'a> Fields<'a> {
     /// A text that must be there; empty if it is not, and then the request is refused by [`Fields::finish`].
     pub(super) fn required_text(&mut self, name: &str) -> String {
         if !self.object.contains_key(name) {
-            self.issues.push(wrong_type("string", None, json!([name])));
+            self.issues.push(wrong_type("string", None, &json!([name])));
         }
         self.text(name).unwrap_or_default()
     }
@@ -74,13 +74,13 @@ impl<'a> Fields<'a> {
             return value.as_bool();
         }
         self.issues
-            .push(wrong_type("boolean", Some(value), json!([name])));
+            .push(wrong_type("boolean", Some(value), &json!([name])));
         None
     }
 
     /// A whole number from 0 to `max` that may be left out.
     pub(super) fn whole(&mut self, name: &str, max: u64) -> Option<u64> {
-        match whole(self.object.get(name)?, max, json!([name])) {
+        match whole(self.object.get(name)?, max, &json!([name])) {
             Ok(number) => Some(number),
             Err(issue) => {
                 self.issues.push(issue);
@@ -99,7 +99,7 @@ impl<'a> Fields<'a> {
         let value = self.object.get(name)?;
         let Value::Array(items) = value else {
             self.issues
-                .push(wrong_type("array", Some(value), json!([name])));
+                .push(wrong_type("array", Some(value), &json!([name])));
             return None;
         };
         if items.len() < min {
@@ -112,7 +112,7 @@ impl<'a> Fields<'a> {
         for (at, item) in items.iter().enumerate() {
             let Value::Object(object) = item else {
                 self.issues
-                    .push(wrong_type("object", Some(item), json!([name, at])));
+                    .push(wrong_type("object", Some(item), &json!([name, at])));
                 continue;
             };
             found.push(keys.map(|key| match object.get(key) {
@@ -126,7 +126,7 @@ impl<'a> Fields<'a> {
                 }
                 other => {
                     let path = json!([name, at, key]);
-                    self.issues.push(wrong_type("string", other, path));
+                    self.issues.push(wrong_type("string", other, &path));
                     String::new()
                 }
             }));
@@ -210,7 +210,7 @@ pub(super) fn query_number(
     default
 }
 
-fn whole(value: &Value, max: u64, path: Value) -> Result<u64, Value> {
+fn whole(value: &Value, max: u64, path: &Value) -> Result<u64, Value> {
     let Value::Number(number) = value else {
         return Err(wrong_type("number", Some(value), path));
     };
@@ -245,7 +245,7 @@ fn whole(value: &Value, max: u64, path: Value) -> Result<u64, Value> {
     whole(&Value::from(float as u64), max, path)
 }
 
-fn wrong_type(expected: &str, got: Option<&Value>, path: Value) -> Value {
+fn wrong_type(expected: &str, got: Option<&Value>, path: &Value) -> Value {
     let received = match got {
         None => "undefined",
         Some(Value::Null) => "null",
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn whole_numbers_are_whole_and_in_bounds() {
         let number =
-            |value: Value| whole(&value, 100, json!([])).map_err(|issue| issue["code"].clone());
+            |value: Value| whole(&value, 100, &json!([])).map_err(|issue| issue["code"].clone());
         assert_eq!(number(json!(100)), Ok(100));
         assert_eq!(number(json!(60.0)), Ok(60));
         assert_eq!(number(json!(101)), Err(json!("too_big")));

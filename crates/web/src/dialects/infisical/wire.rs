@@ -3,6 +3,8 @@
 //! The one thing a newcomer would get wrong: what is absent is `null` with the key there, and every number is a number,
 //! never a text. The order of fields is the order on the wire.
 
+#![allow(clippy::struct_field_names, reason = "the names are the product's")]
+
 use engine::clock::Timestamp;
 use engine::realm::RealmId;
 use engine::store::Usage;
