@@ -27,9 +27,6 @@ use crate::kit::path::{is_below, without_trailing_slash};
 use crate::kit::trace;
 use crate::native::problem::Problem;
 
-/// Paths below which nobody's routes answer an unknown one yet, and the dialect whose they will be.
-const RESERVED: [&str; 2] = ["/api/v1", "/api/status"];
-
 /// All doors of one listener.
 pub struct Doors {
     /// The routes, ready to serve.
@@ -121,12 +118,10 @@ async fn unknown(dialects: Vec<Arc<dyn Dialect>>, request: Request) -> Response 
         let above = prefixes.iter().filter(|prefix| is_below(path, prefix));
         above.map(|prefix| prefix.trim_end_matches('/').len()).max()
     };
-    let nobodys = longest(&RESERVED);
     let owner = dialects
         .iter()
         .filter_map(|dialect| Some((longest(dialect.prefixes())?, dialect)))
-        .max_by_key(|(length, _)| *length)
-        .filter(|(length, _)| nobodys.is_none_or(|other| other < *length));
+        .max_by_key(|(length, _)| *length);
     match owner {
         Some((_, dialect)) => Arc::clone(dialect).unknown(request).await,
         None => Problem::not_found(path).into_response(),

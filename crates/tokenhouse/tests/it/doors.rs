@@ -208,6 +208,98 @@ const MINDBRIDGE: &[Row] = &[
     row("get", "/api/v1/users/{id}", "", [401, 403, 401]),
 ];
 
+const NEW_IDENTITY: &str = r#"{"name":"x","organizationId":"{organization}"}"#;
+const SET_UP: &str =
+    r#"{"email":"ann@example.com","password":"correct horse","organization":"Acme"}"#;
+
+/// Powerless is an identity whose role permits nothing. What is no JWT of ours is refused with 403 everywhere, also where
+/// nobody has to say who calls. The instance is set up already.
+const INFISICAL: &[Row] = &[
+    row(
+        "post",
+        "/api/v1/auth/token-auth/identities/{identityId}",
+        "{}",
+        [401, 403, 403],
+    ),
+    row(
+        "patch",
+        "/api/v1/auth/token-auth/identities/{identityId}",
+        r#"{"accessTokenTTL":60}"#,
+        [401, 403, 403],
+    ),
+    row(
+        "get",
+        "/api/v1/auth/token-auth/identities/{identityId}",
+        "",
+        [401, 403, 403],
+    ),
+    row(
+        "delete",
+        "/api/v1/auth/token-auth/identities/{identityId}",
+        "",
+        [401, 403, 403],
+    ),
+    row(
+        "post",
+        "/api/v1/auth/token-auth/identities/{identityId}/tokens",
+        "{}",
+        [401, 403, 403],
+    ),
+    row(
+        "get",
+        "/api/v1/auth/token-auth/identities/{identityId}/tokens",
+        "",
+        [401, 403, 403],
+    ),
+    row(
+        "get",
+        "/api/v1/auth/token-auth/identities/{identityId}/tokens/{tokenId}",
+        "",
+        [401, 403, 403],
+    ),
+    row(
+        "get",
+        "/api/v1/auth/token-auth/tokens/{tokenId}",
+        "",
+        [401, 403, 403],
+    ),
+    row(
+        "patch",
+        "/api/v1/auth/token-auth/tokens/{tokenId}",
+        r#"{"name":"x"}"#,
+        [401, 403, 403],
+    ),
+    row(
+        "post",
+        "/api/v1/auth/token-auth/tokens/{tokenId}/revoke",
+        "",
+        [401, 403, 403],
+    ),
+    row("post", "/api/v1/identities", NEW_IDENTITY, [401, 403, 403]),
+    row("get", "/api/v1/identities", "", [401, 403, 403]),
+    row("get", "/api/v1/identities/details", "", [401, 200, 403]),
+    row(
+        "get",
+        "/api/v1/identities/{identityId}",
+        "",
+        [401, 403, 403],
+    ),
+    row(
+        "patch",
+        "/api/v1/identities/{identityId}",
+        r#"{"name":"x"}"#,
+        [401, 403, 403],
+    ),
+    row(
+        "delete",
+        "/api/v1/identities/{identityId}",
+        "",
+        [401, 403, 403],
+    ),
+    row("post", "/api/v1/admin/bootstrap", SET_UP, [400, 400, 403]),
+    row("get", "/api/status", "", [200, 200, 403]),
+];
+
 /// The house's pages are for everybody.
 const NATIVE: &[Row] = &[
     row("get", "/", "", [200, 200, 200]),
@@ -276,6 +368,49 @@ struct House {
     server: TestServer,
     token: String,
     object: String,
+    machines: Machines,
+}
+
+/// What the doors of machine identities are about.
+struct Machines {
+    organization: String,
+    /// An identity that has a token, and one that cannot have any.
+    identities: [String; 2],
+    /// The id of the token, and the token itself. Its identity may do nothing.
+    token: [String; 2],
+}
+
+impl Machines {
+    async fn open(server: &TestServer) -> Self {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let json = ("content-type", "application/json");
+        let path = "/api/v1/admin/bootstrap";
+        let made = server.send("POST", path, &[json], SET_UP).await.json();
+        let organization = text(&made["organization"]["id"]);
+        let bearer = format!(
+            "Bearer {}",
+            made["identity"]["credentials"]["token"].as_str().unwrap()
+        );
+        let send = async |path: &str, body: &str| {
+            let headers = [("authorization", bearer.as_str()), json];
+            let answer = server.send("POST", path, &headers, body.to_owned()).await;
+            assert_eq!(answer.status, 200, "{path}: {:?}", answer.body);
+            answer.json()
+        };
+        let new = NEW_IDENTITY.replace("{organization}", &organization);
+        let made = send("/api/v1/identities", &new).await;
+        let powerless = text(&made["identity"]["id"]);
+        let made = send("/api/v1/identities", &new).await;
+        let bare = text(&made["identity"]["id"]);
+        let path = format!("/api/v1/auth/token-auth/identities/{powerless}");
+        send(&path, "{}").await;
+        let made = send(&format!("{path}/tokens"), "{}").await;
+        Self {
+            organization,
+            identities: [powerless, bare],
+            token: [text(&made["tokenData"]["id"]), text(&made["accessToken"])],
+        }
+    }
 }
 
 const POWERLESS_KEY: &str = "Powerless-key-1";
@@ -312,6 +447,7 @@ impl House {
         let token = made.json()["secret"].as_str().unwrap().to_owned();
         let object = object.as_str().unwrap().to_owned();
         Self {
+            machines: Machines::open(&server).await,
             server,
             token,
             object,
@@ -324,13 +460,19 @@ impl House {
             .replace("{token}", &self.token)
             .replace("{collection}", "customers")
             .replace("{id}", &self.object)
+            .replace("{tokenId}", &self.machines.token[0])
             .replace("{document}", "native.json");
+        // Only what is not attached yet can be attached.
+        let attaches = row.method == "post" && row.path.ends_with("{identityId}");
+        let identity = &self.machines.identities[usize::from(attaches)];
+        let path = path.replace("{identityId}", identity);
         // What must be said beside the path, or the call would be refused whoever calls.
         let path = match (row.method, row.path) {
             ("get", "/api/pvlt/1.0/data/collections/{collection}/objects/{id}") => {
                 path + "?props=email"
             }
             ("get", "/api/pvlt/1.0/data/collections/{collection}/tokens") => path + "?token_ids=x",
+            ("get", "/api/v1/identities") => path + "?orgId=" + &self.machines.organization,
             _ => path,
         };
         assert!(
@@ -349,9 +491,12 @@ impl House {
             headers.push(("content-type", "application/json"));
         }
         let method = row.method.to_ascii_uppercase();
+        let body = row
+            .body
+            .replace("{organization}", &self.machines.organization);
         let answer = self
             .server
-            .send(&method, &self.path(row), &headers, row.body)
+            .send(&method, &self.path(row), &headers, body)
             .await;
         answer.status.as_u16()
     }
@@ -449,6 +594,15 @@ async fn mindbridge() {
             &format!("Bearer {FRONTEND}"),
         )
         .await;
+}
+
+#[tokio::test]
+async fn infisical() {
+    let house = House::open().await;
+    compare("infisical", INFISICAL, &house.document("infisical"));
+    let powerless = |_: &Row| format!("Bearer {}", house.machines.token[1]);
+    let foreign = format!("Bearer {FRONTEND}");
+    house.try_all(INFISICAL, powerless, &foreign).await;
 }
 
 /// Inside a vault, a tenant is a wall: a key with every right does not reach over it when the request names another.
@@ -566,6 +720,7 @@ async fn documents_are_served() {
     for (name, rows) in [
         ("unleash", UNLEASH),
         ("piiano", PIIANO),
+        ("infisical", INFISICAL),
         ("mindbridge", MINDBRIDGE),
         ("native", NATIVE),
     ] {

@@ -10,6 +10,7 @@ mod cli;
 mod crash;
 mod doors;
 mod in_force;
+mod infisical;
 mod listener;
 mod mindbridge;
 mod native;

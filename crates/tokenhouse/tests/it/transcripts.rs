@@ -33,3 +33,8 @@ async fn piiano() {
 async fn unleash() {
     replay("unleash").await;
 }
+
+#[tokio::test]
+async fn infisical() {
+    replay("infisical").await;
+}

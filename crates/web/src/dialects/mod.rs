@@ -3,6 +3,7 @@
 //! The one thing to know: no dialect names another. What the program and the native routes need of all of them is the
 //! [`Dialect`] trait; everything else is private to its folder.
 
+pub mod infisical;
 pub mod mindbridge;
 pub mod piiano;
 pub mod unleash;
@@ -23,16 +24,20 @@ use utoipa_axum::router::OpenApiRouter;
 /// How to open each dialect. A new one is one line here.
 pub const ALL: &[Opener] = &[
     Opener {
+        name: infisical::NAME,
+        open: infisical::open,
+    },
+    Opener {
+        name: mindbridge::NAME,
+        open: mindbridge::open,
+    },
+    Opener {
         name: piiano::NAME,
         open: piiano::open,
     },
     Opener {
         name: unleash::NAME,
         open: unleash::open,
-    },
-    Opener {
-        name: mindbridge::NAME,
-        open: mindbridge::open,
     },
 ];
 

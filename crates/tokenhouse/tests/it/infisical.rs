@@ -1,0 +1,245 @@
+//! Machine identities where a transcript does not reach: many clients at once, forged tokens, first starts and restarts.
+//!
+//! The one thing to know: the exact number of uses is asked over HTTP with clients of their own, because what could go
+//! wrong is between the requests.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Request;
+use engine::Parts;
+use engine::caller::Caller;
+use engine::clock::{ManualClock, Timestamp};
+use engine::entropy::SeededEntropy;
+use engine::keyring::Keyring;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokenhouse::app::App;
+use tokenhouse::config::{Layers, Settings, Variables};
+use tower::ServiceExt as _;
+use web::dialects::{Dialect, Mint};
+
+use crate::app::TestServer;
+
+const DETAILS: &str = "/api/v1/identities/details";
+
+/// A server that is set up, and its first token.
+struct House {
+    server: TestServer,
+    admin: String,
+    organization: String,
+}
+
+impl House {
+    async fn open(variables: &Variables) -> Self {
+        let server = TestServer::start(variables).await;
+        let headers = [("content-type", "application/json")];
+        let body = json!({ "email": "ann@example.com", "password": "correct horse", "organization": "Acme" });
+        let path = "/api/v1/admin/bootstrap";
+        let made = server.send("POST", path, &headers, body.to_string()).await;
+        let made = made.json();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Self {
+            admin: text(&made["identity"]["credentials"]["token"]),
+            organization: text(&made["organization"]["id"]),
+            server,
+        }
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        let bearer = format!("Bearer {}", self.admin);
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let answer = self.server.send("POST", path, &headers, body.to_string());
+        let answer = answer.await;
+        assert_eq!(answer.status, 200, "{path}: {:?}", answer.body);
+        answer.json()
+    }
+
+    /// A token of a new identity, with this configuration.
+    async fn token(&self, config: Value) -> String {
+        let new = json!({ "name": "ci", "organizationId": self.organization });
+        let identity = self.post("/api/v1/identities", new).await;
+        let id = identity["identity"]["id"].as_str().unwrap();
+        let path = format!("/api/v1/auth/token-auth/identities/{id}");
+        self.post(&path, config).await;
+        let made = self.post(&format!("{path}/tokens"), json!({})).await;
+        made["accessToken"].as_str().unwrap().to_owned()
+    }
+
+    async fn details(&self, token: &str) -> (u16, Value) {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        let answer = self.server.send("GET", DETAILS, &headers, "").await;
+        (answer.status.as_u16(), answer.json())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_sixteen_clients_exactly_as_many_calls_succeed_as_the_limit_says() {
+    let house = Arc::new(House::open(&Variables::new()).await);
+    let token = house.token(json!({ "accessTokenNumUsesLimit": 50 })).await;
+    let clients: Vec<_> = (0..16)
+        .map(|_| {
+            let (house, token) = (Arc::clone(&house), token.clone());
+            tokio::spawn(async move {
+                let mut good = 0;
+                for _ in 0..8 {
+                    match house.details(&token).await {
+                        (200, _) => good += 1,
+                        (status, body) => {
+                            let text = "Failed to authorize: token usage limit reached";
+                            assert_eq!((status, &body["message"]), (401, &json!(text)));
+                        }
+                    }
+                }
+                good
+            })
+        })
+        .collect();
+    let mut good = 0;
+    for client in clients {
+        good += client.await.unwrap();
+    }
+    assert_eq!(good, 50);
+}
+
+#[tokio::test]
+async fn a_token_of_another_installation_or_changed_by_a_letter_is_no_token() {
+    let ours = House::open(&Variables::new()).await;
+    let variables = [("AUTH_SECRET".to_owned(), "0123456789abcdef".to_owned())];
+    let theirs = House::open(&variables.into()).await;
+    let token = ours.token(json!({})).await;
+    assert_eq!(ours.details(&token).await.0, 200);
+    assert_eq!(theirs.details(&theirs.admin).await.0, 200);
+    let (head, signature) = token.rsplit_once('.').unwrap();
+    let (header, claims) = head.split_once('.').unwrap();
+    let (_, others) = theirs.admin.split_once('.').unwrap();
+    let (others, _) = others.rsplit_once('.').unwrap();
+    assert_ne!(claims, others);
+    for forged in [
+        theirs.admin.clone(),
+        format!("{header}.{others}.{signature}"),
+        format!("{head}.{}", signature.chars().rev().collect::<String>()),
+    ] {
+        let (status, body) = ours.details(&forged).await;
+        assert_eq!((status, &body["error"]), (403, &json!("TokenError")));
+        assert_ne!(
+            body["message"],
+            "Your token has expired. Please re-authenticate."
+        );
+    }
+}
+
+/// The app of a server that is none for development, in a directory, in process.
+async fn open(directory: &TempDir, entropy: u64) -> App {
+    let data = directory.path().display().to_string();
+    let flags = [("data".to_owned(), data)];
+    let layers = Layers::new(flags.into(), Variables::new()).unwrap();
+    let settings = Settings::resolve(&layers, false).unwrap();
+    let url = settings.store_url(directory.path());
+    let parts = Parts {
+        store: store::open(&url, store::Options::default()).await.unwrap(),
+        keyring: Keyring::generate(&SeededEntropy::new(11)),
+        clock: Arc::new(ManualClock::new(
+            Timestamp::from_micros(1_767_225_600_000_000).unwrap(),
+        )),
+        entropy: Arc::new(SeededEntropy::new(entropy)),
+        live_entries: 1_000,
+    };
+    App::open(parts, &settings).await.unwrap()
+}
+
+fn dialect(app: &App) -> &Arc<dyn Dialect> {
+    let mut all = app.dialects.iter();
+    all.find(|one| one.name() == "infisical").unwrap()
+}
+
+async fn ask(app: &App, method: &str, path: &str, token: &str, body: &str) -> (u16, Value) {
+    let router = app.doors(&app.dialects, false, None).router;
+    let mut request = Request::builder().method(method).uri(path);
+    if !token.is_empty() {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let request = request.header("content-type", "application/json");
+    let request = request.body(Body::from(body.to_owned())).unwrap();
+    let answer = router.oneshot(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap())
+}
+
+#[tokio::test]
+async fn the_first_start_sets_up_and_its_token_outlives_a_restart() {
+    let directory = TempDir::new().unwrap();
+    let app = open(&directory, 1).await;
+    let first = dialect(&app).seed().await.unwrap();
+    assert_eq!(first.len(), 1);
+    let token = first[0].secret.expose().to_owned();
+    assert_eq!(ask(&app, "GET", DETAILS, &token, "").await.0, 200);
+    let set_up = r#"{"email":"eve@example.com","password":"correct horse","organization":"Eve"}"#;
+    let (status, body) = ask(&app, "POST", "/api/v1/admin/bootstrap", "", set_up).await;
+    assert_eq!(status, 400);
+    assert_eq!(body["message"], "Instance has already been set up");
+    app.engine.close().await;
+
+    let app = open(&directory, 2).await;
+    assert!(dialect(&app).seed().await.unwrap().is_empty());
+    let (status, body) = ask(&app, "GET", DETAILS, &token, "").await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(
+        body["identityDetails"]["organization"]["name"],
+        "Tokenhouse"
+    );
+}
+
+#[tokio::test]
+async fn whoever_has_the_machine_gets_in_again() {
+    let directory = TempDir::new().unwrap();
+    let app = open(&directory, 1).await;
+    let early = dialect(&app).mint(Mint::default()).await.unwrap_err();
+    assert!(early.to_string().contains("not set up"), "{early}");
+    let first = dialect(&app).seed().await.unwrap();
+    let token = first[0].secret.expose().to_owned();
+    let caller = Caller::operator(dialect(&app).realm(), "ann", "test");
+    let issue = async || {
+        let minted = dialect(&app).mint(Mint::default()).await.unwrap();
+        app.engine.issue(&caller, minted.issue).await.unwrap();
+        minted.secret.expose().to_owned()
+    };
+    let second = issue().await;
+    let (_, body) = ask(&app, "GET", DETAILS, &token, "").await;
+    let organization = body["identityDetails"]["organization"]["id"].clone();
+    let path = format!(
+        "/api/v1/identities?orgId={}",
+        organization.as_str().unwrap()
+    );
+    let (_, body) = ask(&app, "GET", &path, &second, "").await;
+    assert_eq!(body["totalCount"], 1, "no second identity: {body}");
+
+    // Even when the identity has deleted itself.
+    let identity = body["identities"][0]["identityId"].as_str().unwrap();
+    let one = format!("/api/v1/identities/{identity}");
+    assert_eq!(ask(&app, "DELETE", &one, &second, "").await.0, 200);
+    for dead in [&token, &second] {
+        assert_eq!(ask(&app, "GET", DETAILS, dead, "").await.0, 401);
+    }
+    let third = issue().await;
+    let (status, body) = ask(&app, "GET", &path, &third, "").await;
+    assert_eq!((status, &body["totalCount"]), (200, &json!(1)), "{body}");
+    for wrong in [
+        Mint {
+            class: Some("client".to_owned()),
+            ..Mint::default()
+        },
+        Mint {
+            permissions: vec!["admin".to_owned()],
+            ..Mint::default()
+        },
+    ] {
+        assert!(dialect(&app).mint(wrong).await.is_err());
+    }
+}

@@ -1,0 +1,123 @@
+//! `POST /api/v1/auth/token-auth/identities/{identityId}/tokens`: a new access token.
+//!
+//! The one thing a newcomer would get wrong: `expiresIn` is what is configured, 0 included; when the token really ends
+//! stands in `tokenData` and in the JWT.
+
+use axum::extract::State;
+use axum::response::Response;
+use engine::Error;
+
+use super::detach_token_auth::NOT_ATTACHED;
+use super::document::CreateTokenRequest;
+use super::error::{self, WireError};
+use super::incoming::{Incoming, respond};
+use super::minting::NewToken;
+use super::roles::Permission;
+use super::schema::{Fields, NAME_CHARS_MAX};
+use super::wire::{AccessToken, NewTokenAnswer, Refusal};
+use super::{AUTH_IDENTITY_SEGMENT, Infisical};
+
+/// Create Token
+///
+/// The only answer with the token itself.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/token-auth/identities/{identityId}/tokens",
+    operation_id = "createTokenAuthToken",
+    tag = "Token Auth",
+    params(("identityId" = String, Path, description = "The id of the identity.")),
+    request_body(content = CreateTokenRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The new token.", body = NewTokenAnswer),
+        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
+        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
+        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
+        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
+        (status = 413, description = "The body has more than 1 MiB.", body = Refusal),
+        (status = 415, description = "The body is not JSON.", body = Refusal),
+        (status = 422, description = "The body or query breaks rules; `message` lists them.", body = Refusal),
+        (status = 503, description = "The store does not answer.", body = Refusal),
+    ),
+    security(("accessToken" = []))
+)]
+pub(super) async fn create_token(
+    State(infisical): State<Infisical>,
+    incoming: Incoming,
+) -> Response {
+    respond(&incoming, answer(&infisical, &incoming).await)
+}
+
+async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<NewTokenAnswer, WireError> {
+    let bearer = infisical.bearer(incoming).await?;
+    let body = incoming.json()?;
+    let mut fields = Fields::of(body.as_ref())?;
+    let name = fields.text("name");
+    let slug = fields.text("organizationSlug");
+    if slug.as_deref().is_some_and(|slug| !is_slug(slug)) {
+        fields.custom("organizationSlug", "Invalid slug");
+    }
+    fields.finish()?;
+    let id = incoming.parameter(AUTH_IDENTITY_SEGMENT)?;
+    let identity = infisical.identity(&id).await?;
+    let identity = identity.ok_or_else(|| error::no_identity(&id))?;
+    let auth = infisical.token_auth(identity.id).await?;
+    let auth = auth.ok_or_else(|| error::bad_request(NOT_ATTACHED))?;
+    bearer.require(Permission::Edit)?;
+    bearer.reach(
+        Permission::CreateToken,
+        "Failed to create token for identity with more privileged role",
+    )?;
+    bearer.guard(&identity.body)?;
+    if let Some(slug) = &slug {
+        infisical.same_slug(slug).await?;
+    }
+    if name
+        .as_ref()
+        .is_some_and(|name| name.chars().count() > NAME_CHARS_MAX)
+    {
+        return Err(error::too_long());
+    }
+    let (issue, jwt) = infisical.mint_token(NewToken {
+        parent: auth.id,
+        auth: &auth.body,
+        restricted: auth.restricted,
+        identity: identity.id,
+        identity_name: &identity.body.name,
+        name,
+        expires_at: None,
+    })?;
+    let token = match infisical.engine().issue(&bearer.caller, issue).await {
+        Ok(token) => token,
+        // Detached meanwhile.
+        Err(Error::NotFound(_)) => return Err(error::bad_request(NOT_ATTACHED)),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(NewTokenAnswer {
+        access_token: jwt.expose().to_owned(),
+        expires_in: auth.body.ttl_secs,
+        access_token_max_ttl: auth.body.ttl_secs_max,
+        token_type: "Bearer",
+        token_data: AccessToken::of(&token, None)?,
+    })
+}
+
+fn is_slug(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    !text.is_empty()
+        && text
+            .split('-')
+            .all(|word| !word.is_empty() && word.bytes().all(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_are_words_joined_by_dashes() {
+        assert!(is_slug("acme-1a2b"));
+        for bad in ["", "-", "a--b", "Acme", "a b", "a-"] {
+            assert!(!is_slug(bad), "{bad}");
+        }
+    }
+}

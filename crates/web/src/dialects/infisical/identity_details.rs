@@ -1,0 +1,46 @@
+//! `GET /api/v1/identities/details`: what an identity may know of itself, whatever its role.
+//!
+//! The one thing a newcomer would get wrong: clients ask this to learn whether a token is good, so it needs no permission.
+
+use super::Infisical;
+use super::error::{self, WireError};
+use super::incoming::{Incoming, respond};
+use super::wire::{Details, DetailsAnswer, Refusal, WireOrganization};
+use axum::extract::State;
+use axum::response::Response;
+
+/// Identity details
+///
+/// The organization of the identity whose token is shown.
+#[utoipa::path(
+    get,
+    path = "/api/v1/identities/details",
+    operation_id = "getIdentityDetails",
+    tag = "Identities",
+    responses(
+        (status = 200, description = "Where it belongs.", body = DetailsAnswer),
+        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
+        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
+        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
+        (status = 503, description = "The store does not answer.", body = Refusal),
+    ),
+    security(("accessToken" = []))
+)]
+pub(super) async fn identity_details(
+    State(infisical): State<Infisical>,
+    incoming: Incoming,
+) -> Response {
+    respond(&incoming, answer(&infisical, &incoming).await)
+}
+
+async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<DetailsAnswer, WireError> {
+    infisical.bearer(incoming).await?;
+    incoming.json()?;
+    let organization = infisical.organization().await?;
+    let organization = organization.ok_or_else(|| error::not_found("Organization not found"))?;
+    Ok(DetailsAnswer {
+        identity_details: Details {
+            organization: WireOrganization::of(organization.body, infisical.realm()),
+        },
+    })
+}

@@ -1,0 +1,85 @@
+//! `POST /api/v1/auth/token-auth/tokens/{tokenId}/revoke`: a token is refused from the next request on.
+//!
+//! The one thing a newcomer would get wrong: a second revocation is 404, also of two at the same time. And no privilege
+//! boundary stands here: to take a token away gives nobody more.
+
+use axum::extract::State;
+use axum::response::Response;
+use engine::Error;
+use engine::error::Conflict;
+use engine::selection::Selection;
+use engine::token::State as TokenState;
+use engine::verbs::update::Guard;
+
+use super::error::{self, WireError};
+use super::incoming::{Incoming, respond};
+use super::records::Placed;
+use super::roles::Permission;
+use super::wire::{MessageAnswer, Refusal};
+use super::{Infisical, TOKEN_SEGMENT};
+
+/// How often the token is read anew because somebody else has changed it meanwhile.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// Revoke Token
+///
+/// It is refused from the next request on, for good.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/token-auth/tokens/{tokenId}/revoke",
+    operation_id = "revokeTokenAuthToken",
+    tag = "Token Auth",
+    params(("tokenId" = String, Path, description = "The id of the token.")),
+    responses(
+        (status = 200, description = "It is revoked.", body = MessageAnswer),
+        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
+        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
+        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
+        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
+        (status = 413, description = "The body has more than 1 MiB.", body = Refusal),
+        (status = 415, description = "The body is not JSON.", body = Refusal),
+        (status = 503, description = "The store does not answer.", body = Refusal),
+    ),
+    security(("accessToken" = []))
+)]
+pub(super) async fn revoke_token(
+    State(infisical): State<Infisical>,
+    incoming: Incoming,
+) -> Response {
+    respond(&incoming, answer(&infisical, &incoming).await)
+}
+
+async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<MessageAnswer, WireError> {
+    let bearer = infisical.bearer(incoming).await?;
+    incoming.json()?;
+    let id = incoming.parameter(TOKEN_SEGMENT)?;
+    for _ in 0..ATTEMPTS_MAX {
+        let placed = infisical.token(&id).await?;
+        let active = placed.filter(|placed| placed.token.state != TokenState::Revoked);
+        let Some(Placed { token, identity }) = active else {
+            let message = format!("Token with ID {id} not found or already revoked");
+            return Err(error::not_found(message));
+        };
+        bearer.require(Permission::Edit)?;
+        bearer.guard(&identity.body)?;
+        let revoked = infisical
+            .engine()
+            .revoke(
+                &bearer.caller,
+                Selection::of(token.id),
+                Guard::Version(token.version),
+            )
+            .await;
+        match revoked {
+            Ok(revoked) if !revoked.tokens.is_empty() => {
+                return Ok(MessageAnswer {
+                    message: "Successfully revoked access token",
+                });
+            }
+            // Changed or removed meanwhile: judged anew.
+            Ok(_) | Err(Error::Conflict(Conflict::Version { .. })) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Conflict(Conflict::Busy).into())
+}

@@ -1,0 +1,114 @@
+//! `PATCH /api/v1/identities/{identityId}`: an identity's name, role, protection and notes.
+//!
+//! The one thing a newcomer would get wrong: a role holds for the tokens that are there, from the next request on; tokens
+//! have none of their own.
+
+use axum::extract::State;
+use axum::response::Response;
+use engine::Error;
+use engine::error::Missing;
+use engine::verbs::records::RecordEdit;
+use engine::verbs::update::Guard;
+
+use super::create_identity::{check_lengths, read_metadata};
+use super::document::UpdateIdentityRequest;
+use super::error::{self, WireError};
+use super::get_identity::unknown_identity;
+use super::incoming::{Incoming, respond};
+use super::records::{Identity, Known, json};
+use super::roles::Permission;
+use super::schema::Fields;
+use super::wire::{IdentityAnswer, Refusal};
+use super::{IDENTITY_SEGMENT, Infisical};
+
+/// Update Identity
+///
+/// What is not sent stays as it is. A role holds for existing tokens too.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/identities/{identityId}",
+    operation_id = "updateIdentity",
+    tag = "Identities",
+    params(("identityId" = String, Path, description = "The id of the identity.")),
+    request_body(content = UpdateIdentityRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The identity as it is now.", body = IdentityAnswer),
+        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
+        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
+        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
+        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
+        (status = 413, description = "The body has more than 1 MiB.", body = Refusal),
+        (status = 415, description = "The body is not JSON.", body = Refusal),
+        (status = 422, description = "The body or query breaks rules; `message` lists them.", body = Refusal),
+        (status = 503, description = "The store does not answer.", body = Refusal),
+    ),
+    security(("accessToken" = []))
+)]
+pub(super) async fn update_identity(
+    State(infisical): State<Infisical>,
+    incoming: Incoming,
+) -> Response {
+    respond(&incoming, answer(&infisical, &incoming).await)
+}
+
+async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<IdentityAnswer, WireError> {
+    let bearer = infisical.bearer(incoming).await?;
+    let body = incoming.json()?;
+    let mut fields = Fields::of(body.as_ref())?;
+    let name = fields.text("name").map(|name| name.trim().to_owned());
+    let role = fields.text("role");
+    let has_delete_protection = fields.truth("hasDeleteProtection");
+    let metadata = read_metadata(&mut fields);
+    fields.finish()?;
+    let id = incoming.parameter(IDENTITY_SEGMENT)?;
+    let identity = infisical.identity(&id).await?;
+    let identity = identity.ok_or_else(|| unknown_identity(&id))?;
+    bearer.require(Permission::Edit)?;
+    let role = role.map(|role| infisical.role(&role)).transpose()?;
+    if role.is_some() {
+        bearer.reach(
+            Permission::GrantPrivileges,
+            "Failed to update identity with more privileged role",
+        )?;
+    }
+    bearer.guard(&identity.body)?;
+    if name.is_none() && role.is_none() && has_delete_protection.is_none() && metadata.is_none() {
+        return Err(error::nothing_to_update());
+    }
+    check_lengths(name.as_deref(), metadata.as_ref())?;
+    let metadata = metadata.map(|notes| infisical.notes(notes));
+    let edit = move |record: &engine::record::Record| {
+        let mut identity = Known::<Identity>::of(record)?.body;
+        if let Some(name) = &name {
+            identity.name.clone_from(name);
+        }
+        if let Some(role) = role {
+            identity.set_role(role);
+        }
+        if let Some(protected) = has_delete_protection {
+            identity.has_delete_protection = protected;
+        }
+        if let Some(metadata) = &metadata {
+            identity.metadata.clone_from(metadata);
+        }
+        Ok(RecordEdit {
+            body: Some(json(&identity)),
+            ..RecordEdit::default()
+        })
+    };
+    let updated = infisical
+        .engine()
+        .update_record(&bearer.caller, identity.id, Guard::Nothing, edit)
+        .await;
+    let record = match updated {
+        Ok(record) => record,
+        Err(Error::NotFound(Missing::Record { .. })) => return Err(unknown_identity(&id)),
+        Err(error) => return Err(error.into()),
+    };
+    let attached = infisical.token_auth(identity.id).await?.is_some();
+    Ok(IdentityAnswer::of(
+        Known::of(&record)?,
+        infisical.realm(),
+        attached,
+    ))
+}
