@@ -1,8 +1,10 @@
-//! `tokenhouse demo`: a token of each family is made, updated with its product's own call, and used at once.
+//! `tokenhouse demo`: a token of each dialect is made, updated with its product's own call, and used at once.
 //!
 //! The one thing to know: nothing here is staged. Each value in the table is read back from an answer of the server, over
 //! HTTP, and a line is true only if what was expected came.
 
+mod infisical;
+mod mindbridge;
 mod piiano;
 mod unleash;
 
@@ -58,6 +60,8 @@ async fn show(server: &Server) -> Result<Vec<Line>, Failure> {
     let mut talk = Talk { client };
     let mut lines = unleash::lines(&mut talk).await?;
     lines.extend(piiano::lines(&mut talk).await?);
+    lines.extend(infisical::lines(&mut talk).await?);
+    lines.extend(mindbridge::lines(&mut talk).await?);
     Ok(lines)
 }
 
