@@ -28,14 +28,7 @@ use crate::kit::trace;
 use crate::native::problem::Problem;
 
 /// Paths below which nobody's routes answer an unknown one yet, and the dialect whose they will be.
-const RESERVED: [&str; 6] = [
-    "/api/v1",
-    "/api/status",
-    "/v1/api-tokens",
-    "/v1/users",
-    "/api/v1/api-tokens",
-    "/api/v1/users",
-];
+const RESERVED: [&str; 2] = ["/api/v1", "/api/status"];
 
 /// All doors of one listener.
 pub struct Doors {

@@ -191,6 +191,23 @@ const PIIANO: &[Row] = &[
     ),
 ];
 
+const RENAME: &str = r#"{"version":1,"name":"x"}"#;
+const NEW_API_TOKEN: &str =
+    r#"{"name":"more","expiry":"2026-06-01T00:00:00Z","permissions":["api.users.read"]}"#;
+
+/// Powerless is a token whose only permission is none of this server's.
+const MINDBRIDGE: &[Row] = &[
+    row("post", "/api/v1/api-tokens", NEW_API_TOKEN, [401, 403, 401]),
+    row("get", "/api/v1/api-tokens/current", "", [401, 200, 401]),
+    row("post", "/api/v1/api-tokens/query", "{}", [401, 403, 401]),
+    row("get", "/api/v1/api-tokens/{id}", "", [401, 403, 401]),
+    row("put", "/api/v1/api-tokens/{id}", RENAME, [401, 403, 401]),
+    row("delete", "/api/v1/api-tokens/{id}", "", [401, 403, 401]),
+    row("get", "/api/v1/users/current", "", [401, 200, 401]),
+    row("post", "/api/v1/users/query", "{}", [401, 403, 401]),
+    row("get", "/api/v1/users/{id}", "", [401, 403, 401]),
+];
+
 /// The house's pages are for everybody.
 const NATIVE: &[Row] = &[
     row("get", "/", "", [200, 200, 200]),
@@ -410,6 +427,30 @@ async fn piiano() {
         .await;
 }
 
+#[tokio::test]
+async fn mindbridge() {
+    let house = House::open().await;
+    compare("mindbridge", MINDBRIDGE, &house.document("mindbridge"));
+    let headers = [
+        ("authorization", "Bearer mindbridge-dev-token"),
+        ("content-type", "application/json"),
+    ];
+    let body = r#"{"name":"powerless","expiry":"2026-06-01T00:00:00Z","permissions":["api.webhooks.read"]}"#;
+    let made = house
+        .server
+        .send("POST", "/api/v1/api-tokens", &headers, body);
+    let made = made.await;
+    assert_eq!(made.status, 201, "{:?}", made.body);
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+    house
+        .try_all(
+            MINDBRIDGE,
+            |_| format!("Bearer {token}"),
+            &format!("Bearer {FRONTEND}"),
+        )
+        .await;
+}
+
 /// Inside a vault, a tenant is a wall: a key with every right does not reach over it when the request names another.
 #[tokio::test]
 async fn another_tenants_token_is_refused_at_every_door_that_knows_tenants() {
@@ -522,7 +563,12 @@ async fn control() {
 #[tokio::test]
 async fn documents_are_served() {
     let house = House::open().await;
-    for (name, rows) in [("unleash", UNLEASH), ("piiano", PIIANO), ("native", NATIVE)] {
+    for (name, rows) in [
+        ("unleash", UNLEASH),
+        ("piiano", PIIANO),
+        ("mindbridge", MINDBRIDGE),
+        ("native", NATIVE),
+    ] {
         let path = format!("/openapi/{name}.json");
         let document: Value = house.server.send("GET", &path, &[], "").await.json();
         assert_eq!(document["openapi"], "3.1.0", "{name}");

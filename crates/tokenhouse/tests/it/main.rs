@@ -11,6 +11,7 @@ mod crash;
 mod doors;
 mod in_force;
 mod listener;
+mod mindbridge;
 mod native;
 mod promises;
 mod replay;

@@ -20,6 +20,11 @@ async fn replay(dialect: &str) {
 }
 
 #[tokio::test]
+async fn mindbridge() {
+    replay("mindbridge").await;
+}
+
+#[tokio::test]
 async fn piiano() {
     replay("piiano").await;
 }

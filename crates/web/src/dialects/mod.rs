@@ -3,6 +3,7 @@
 //! The one thing to know: no dialect names another. What the program and the native routes need of all of them is the
 //! [`Dialect`] trait; everything else is private to its folder.
 
+pub mod mindbridge;
 pub mod piiano;
 pub mod unleash;
 
@@ -28,6 +29,10 @@ pub const ALL: &[Opener] = &[
     Opener {
         name: unleash::NAME,
         open: unleash::open,
+    },
+    Opener {
+        name: mindbridge::NAME,
+        open: mindbridge::open,
     },
 ];
 
