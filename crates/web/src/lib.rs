@@ -27,12 +27,6 @@ use crate::kit::path::{is_below, without_trailing_slash};
 use crate::kit::trace;
 use crate::native::problem::Problem;
 
-<<<<<<< HEAD
-=======
-/// Paths below which nobody's routes answer an unknown one yet, and the dialect whose they will be.
-const RESERVED: [&str; 2] = ["/api/v1", "/api/status"];
-
->>>>>>> f909e7dda881f37bf3a71e863fa3ce9555854ecc
 /// All doors of one listener.
 pub struct Doors {
     /// The routes, ready to serve.

@@ -448,13 +448,16 @@ fn the_demo_is_true() {
     let (out, err) = run(&["demo"], 0);
     assert!(err.is_empty(), "{err}");
     assert!(
-        out.contains("unleash") && out.contains("piiano") && !out.contains("NO"),
+        ["infisical", "mindbridge", "piiano", "unleash"]
+            .iter()
+            .all(|dialect| out.contains(dialect))
+            && !out.contains("NO"),
         "{out}"
     );
     let (out, _) = run(&["demo", "--json"], 0);
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(report["holds"], true);
-    assert_eq!(report["updates"].as_array().unwrap().len(), 5);
+    assert_eq!(report["updates"].as_array().unwrap().len(), 9);
 }
 
 #[test]

@@ -208,7 +208,6 @@ const MINDBRIDGE: &[Row] = &[
     row("get", "/api/v1/users/{id}", "", [401, 403, 401]),
 ];
 
-<<<<<<< HEAD
 const NEW_IDENTITY: &str = r#"{"name":"x","organizationId":"{organization}"}"#;
 const SET_UP: &str =
     r#"{"email":"ann@example.com","password":"correct horse","organization":"Acme"}"#;
@@ -301,8 +300,6 @@ const INFISICAL: &[Row] = &[
     row("get", "/api/status", "", [200, 200, 403]),
 ];
 
-=======
->>>>>>> f909e7dda881f37bf3a71e863fa3ce9555854ecc
 /// The house's pages are for everybody.
 const NATIVE: &[Row] = &[
     row("get", "/", "", [200, 200, 200]),
@@ -599,7 +596,6 @@ async fn mindbridge() {
         .await;
 }
 
-<<<<<<< HEAD
 #[tokio::test]
 async fn infisical() {
     let house = House::open().await;
@@ -609,8 +605,6 @@ async fn infisical() {
     house.try_all(INFISICAL, powerless, &foreign).await;
 }
 
-=======
->>>>>>> f909e7dda881f37bf3a71e863fa3ce9555854ecc
 /// Inside a vault, a tenant is a wall: a key with every right does not reach over it when the request names another.
 #[tokio::test]
 async fn another_tenants_token_is_refused_at_every_door_that_knows_tenants() {
@@ -726,10 +720,7 @@ async fn documents_are_served() {
     for (name, rows) in [
         ("unleash", UNLEASH),
         ("piiano", PIIANO),
-<<<<<<< HEAD
         ("infisical", INFISICAL),
-=======
->>>>>>> f909e7dda881f37bf3a71e863fa3ce9555854ecc
         ("mindbridge", MINDBRIDGE),
         ("native", NATIVE),
     ] {

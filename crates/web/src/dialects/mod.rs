@@ -3,10 +3,7 @@
 //! The one thing to know: no dialect names another. What the program and the native routes need of all of them is the
 //! [`Dialect`] trait; everything else is private to its folder.
 
-<<<<<<< HEAD
 pub mod infisical;
-=======
->>>>>>> f909e7dda881f37bf3a71e863fa3ce9555854ecc
 pub mod mindbridge;
 pub mod piiano;
 pub mod unleash;
@@ -41,10 +38,6 @@ pub const ALL: &[Opener] = &[
     Opener {
         name: unleash::NAME,
         open: unleash::open,
-    },
-    Opener {
-        name: mindbridge::NAME,
-        open: mindbridge::open,
     },
 ];
 
