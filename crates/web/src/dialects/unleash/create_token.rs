@@ -51,7 +51,6 @@ async fn create(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireEr
     let body = incoming.json(|| unleash.error_id())?;
     let wanted = parse_create(body).map_err(|failure| failure.to_error(unleash.error_id()))?;
 
-    let engine = unleash.engine();
     caller
         .require(Action::Issue, wanted.kind.as_str(), None)
         .map_err(|error| unleash.refusal(error))?;
@@ -64,7 +63,7 @@ async fn create(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireEr
         return Err(error::unknown_environment(name));
     }
     let room = unleash.room(&caller).await;
-    let Some(_place) = room.map_err(|error| unleash.refusal(error))? else {
+    let Some(place) = room.map_err(|error| unleash.refusal(error))? else {
         let limit = unleash.settings().tokens_max;
         return Err(error::exceeds_limit("api token", limit));
     };
@@ -80,7 +79,7 @@ async fn create(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireEr
         .and_then(|at| Timestamp::from_micros(at.as_micros()));
     let name = wanted.token_name.clone();
     let issue = unleash.issue(&scope, name, expires_at, secret.clone());
-    let token = engine.issue(&caller, issue).await;
+    let token = unleash.issue_in(place, &caller, issue).await;
     let token = token.map_err(|error| unleash.refusal(error))?;
 
     let created_at = instant(token.created_at);

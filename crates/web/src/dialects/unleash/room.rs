@@ -2,76 +2,98 @@
 //!
 //! The one thing a newcomer would get wrong: counting means walking all tokens, so it is not done for each create. A
 //! count with much room left lets an eighth of that room be taken without counting again; near the limit every create
-//! counts, and those under way count too. So the limit is never exceeded by this process, nor by up to eight together.
+//! counts. A create that counts waits until those before it have ended, and those after it wait for its count: so this
+//! process neither exceeds the limit nor refuses a token for which there is room.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use engine::Error;
 use engine::caller::Caller;
 use engine::limits::PAGE_ROWS;
+use engine::token::Token;
+use engine::verbs::issue::Issue;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::Unleash;
 
 /// How much of the room that a count has found may be taken before the next count.
 const SHARE: usize = 8;
 
-/// The creates that are under way or need no count.
+/// The creates that are under way, and how many need no count.
 #[derive(Debug, Default)]
-pub(super) struct Room(Mutex<Taken>);
-
-#[derive(Debug, Default)]
-struct Taken {
-    /// Creates under way.
-    under_way: usize,
+pub(super) struct Room {
+    /// Read by each create until its token is made; written by one that counts, so that nothing is half there.
+    under_way: Arc<RwLock<()>>,
     /// Creates that are still let through without a count.
-    uncounted: usize,
+    uncounted: AtomicUsize,
 }
 
-/// A place for one token, held while it is made.
+/// A place for one token, held until it is made.
 #[derive(Debug)]
-pub(super) struct Place<'a>(&'a Room);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.taken().under_way -= 1;
-    }
-}
+pub(super) struct Place(#[allow(dead_code, reason = "held for its drop")] OwnedRwLockReadGuard<()>);
 
 impl Room {
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A place that needs no count, if there is one.
+    async fn enter(&self) -> Option<Place> {
+        let held = Arc::clone(&self.under_way).read_owned().await;
+        self.take().then_some(Place(held))
     }
 
-    /// A place, and whether it needs no count.
-    fn enter(&self) -> (Place<'_>, bool) {
-        let mut taken = self.taken();
-        taken.under_way += 1;
-        let free = taken.uncounted > 0;
-        taken.uncounted = taken.uncounted.saturating_sub(1);
-        (Place(self), free)
+    fn take(&self) -> bool {
+        let one_less = |uncounted: usize| uncounted.checked_sub(1);
+        let taken = self.uncounted.fetch_update(SeqCst, SeqCst, one_less);
+        taken.is_ok()
     }
 
-    /// Whether `counted` tokens and those under way fit into `max`.
-    fn fits(&self, counted: usize, max: usize) -> bool {
-        let mut taken = self.taken();
-        let left = max.saturating_sub(counted);
-        // One that is committed already may be counted twice here, which refuses too early but never too late.
-        let fits = taken.under_way <= left;
-        taken.uncounted = left.saturating_sub(taken.under_way) / SHARE;
-        fits
+    /// Waits until no create is under way; none begins while the guard is held.
+    async fn still(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.under_way).write_owned().await
+    }
+
+    /// A place beside `counted` tokens, if there is room in `max`.
+    fn fit(&self, still: OwnedRwLockWriteGuard<()>, counted: usize, max: usize) -> Option<Place> {
+        let beside_this_one = max.checked_sub(counted)?.checked_sub(1)?;
+        self.uncounted.store(beside_this_one / SHARE, SeqCst);
+        Some(Place(still.downgrade()))
     }
 }
 
 impl Unleash {
     /// A place for one more token, to be held until it is made; `None` if the limit is reached.
-    pub(super) async fn room(&self, caller: &Caller) -> Result<Option<Place<'_>>, Error> {
-        let (place, free) = self.room_taken().enter();
-        if free {
+    pub(super) async fn room(&self, caller: &Caller) -> Result<Option<Place>, Error> {
+        let room = self.room_taken();
+        if let Some(place) = room.enter().await {
             return Ok(Some(place));
+        }
+        let still = room.still().await;
+        // Another one may have counted while this one waited.
+        if room.take() {
+            return Ok(Some(Place(still.downgrade())));
         }
         let max = self.settings().tokens_max;
         let counted = self.count_up_to(caller, max).await?;
-        Ok(self.room_taken().fits(counted, max).then_some(place))
+        Ok(room.fit(still, counted, max))
+    }
+
+    /// Issues a token in its place, which it keeps until the write has ended, also when its caller has hung up.
+    pub(super) async fn issue_in(
+        &self,
+        place: Place,
+        caller: &Caller,
+        issue: Issue,
+    ) -> Result<Token, Error> {
+        let (engine, caller) = (self.engine().clone(), caller.clone());
+        let work = async move {
+            let issued = engine.issue(&caller, issue).await;
+            drop(place);
+            issued
+        };
+        let issued = tokio::spawn(tracing::Instrument::in_current_span(work)).await;
+        issued.unwrap_or_else(|error| {
+            tracing::error!(%error, "issuing a token panicked");
+            Err(Error::Internal)
+        })
     }
 
     /// How many tokens there are, expired ones too; stops at `max`.
@@ -93,30 +115,34 @@ impl Unleash {
 mod tests {
     use super::*;
 
-    #[test]
-    fn near_the_limit_every_create_counts_those_under_way() {
+    #[tokio::test]
+    async fn near_the_limit_every_create_counts_after_those_before_it() {
         let room = Room::default();
-        let (first, free) = room.enter();
-        assert!(!free && room.fits(8, 10));
-        let (second, free) = room.enter();
-        assert!(!free && room.fits(8, 10));
-        let (third, _) = room.enter();
-        assert!(!room.fits(8, 10), "three are under way for two places");
-        drop(third);
-        assert!(room.fits(8, 10));
-        drop((first, second));
-        let (_last, free) = room.enter();
-        assert!(!free && !room.fits(10, 10));
+        assert!(room.enter().await.is_none(), "nothing was counted yet");
+        let first = room.fit(room.still().await, 8, 10);
+        assert!(first.is_some() && room.enter().await.is_none());
+        let waiting = room.under_way.try_read().is_ok() && room.under_way.try_write().is_err();
+        assert!(waiting, "the next count waits for the first token");
+        drop(first);
+        let second = room.fit(room.still().await, 9, 10);
+        assert!(second.is_some());
+        drop(second);
+        assert!(room.fit(room.still().await, 10, 10).is_none());
+        assert!(room.fit(room.still().await, 11, 10).is_none());
+        assert!(
+            room.under_way.try_write().is_ok(),
+            "a refusal holds nothing"
+        );
     }
 
-    #[test]
-    fn far_from_it_some_pass_without_a_count() {
+    #[tokio::test]
+    async fn far_from_it_some_pass_without_a_count() {
         let room = Room::default();
-        drop(room.enter());
-        let (place, _) = room.enter();
-        assert!(room.fits(0, 2001));
-        drop(place);
-        let free = (0..1000).filter(|_| room.enter().1).count();
-        assert_eq!(free, 250);
+        drop(room.fit(room.still().await, 0, 2001));
+        let mut places = Vec::new();
+        while let Some(place) = room.enter().await {
+            places.push(place);
+        }
+        assert_eq!(places.len(), 250);
     }
 }
