@@ -7,7 +7,6 @@
 use engine::Engine;
 use engine::Error;
 use engine::caller::Caller;
-use engine::error::Conflict;
 use engine::permission::Action;
 use engine::record::Record;
 use engine::secret::Secret;
@@ -31,8 +30,21 @@ const RANDOM_CHARS: usize = 40;
 /// product demands of an administrator's key.
 const PREFIX: &str = "THpv1_";
 
+/// Starts at the same time meet at the place of the key's record; the others read again what the first has written.
+const ATTEMPTS_MAX: usize = 5;
+
 /// Makes sure that the administrator has a key; returns one that was generated.
 pub(super) async fn seed(vault: &Vault) -> Result<Vec<FirstCredential>, Error> {
+    let mut attempt = 1;
+    loop {
+        match attempt_seed(vault).await {
+            Err(Error::Conflict(_)) if attempt < ATTEMPTS_MAX => attempt += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn attempt_seed(vault: &Vault) -> Result<Vec<FirstCredential>, Error> {
     let engine = &vault.engine;
     let caller = Caller::system(vault.realm, "seed-piiano");
     let record = engine
@@ -50,8 +62,13 @@ pub(super) async fn seed(vault: &Vault) -> Result<Vec<FirstCredential>, Error> {
         (None, Some(_)) => Ok(Vec::new()),
         (None, None) => {
             let secret = generate(engine);
-            let token = engine.issue(&caller, admin(secret.clone())).await?;
-            remember(engine, &caller, token.id, None).await?;
+            let id = engine.new_token_id();
+            let issue = Issue {
+                id: Some(id),
+                records: vec![new_record(engine, id)],
+                ..admin(secret.clone())
+            };
+            engine.issue(&caller, issue).await?;
             Ok(vec![FirstCredential {
                 label: "Piiano Vault API key of the administrator".to_owned(),
                 secret,
@@ -110,6 +127,15 @@ async fn issue(engine: &Engine, caller: &Caller, secret: Secret) -> Result<Token
     Ok(engine.issue(caller, admin(secret)).await?.id)
 }
 
+/// Says which token is the administrator's key, where there is no record of it yet.
+fn new_record(engine: &Engine, key: TokenId) -> NewRecord {
+    let body = records::write(&AdminKeyBody::new(key.0));
+    NewRecord {
+        locators: vec![records::admin_key_place()],
+        ..NewRecord::new(engine.new_record_id(), records::ADMIN_KEY, body)
+    }
+}
+
 /// Writes down which token is the administrator's key.
 async fn remember(
     engine: &Engine,
@@ -117,18 +143,13 @@ async fn remember(
     key: TokenId,
     record: Option<Record>,
 ) -> Result<(), Error> {
-    let body = records::write(&AdminKeyBody::new(key.0));
     let Some(record) = record else {
-        let new = NewRecord {
-            locators: vec![records::admin_key_place()],
-            ..NewRecord::new(engine.new_record_id(), records::ADMIN_KEY, body)
-        };
-        return match engine.create_record(caller, new).await {
-            // Another program on the same store was faster; it is asked again at the next start.
-            Ok(_) | Err(Error::Conflict(Conflict::Taken { .. })) => Ok(()),
-            Err(error) => Err(error),
-        };
+        engine
+            .create_record(caller, new_record(engine, key))
+            .await?;
+        return Ok(());
     };
+    let body = records::write(&AdminKeyBody::new(key.0));
     let guard = Guard::Version(record.version);
     let edit = move |_: &Record| {
         Ok(RecordEdit {

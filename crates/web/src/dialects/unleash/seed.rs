@@ -7,6 +7,7 @@ use engine::Error;
 use engine::caller::Caller;
 use engine::clock::Timestamp;
 use engine::error::Conflict;
+use engine::locator::{Key, Place, Space};
 use engine::secret::Secret;
 use engine::verbs::issue::Issue;
 
@@ -24,6 +25,11 @@ const HINT_CHARS: usize = 4;
 
 /// Characters of a hint; project names have no limit, hints do.
 const HINT_CHARS_MAX: usize = 80;
+
+/// Held by the token that the first start has generated, so that starts at the same time make one.
+fn first_token_place() -> Place {
+    Place::new(Space::of("unleash-first-token"), Key(Vec::new()))
+}
 
 impl Unleash {
     /// Projects, environments, and the tokens of a first start. See [`crate::dialects::Dialect::seed`].
@@ -58,12 +64,19 @@ impl Unleash {
                 environment: ALL.to_owned(),
             };
             let secret = self.mint_secret(&scope);
-            let issue = self.issue(&scope, FIRST_NAME.to_owned(), None, secret.clone());
-            self.engine().issue(&caller, issue).await?;
-            generated.push(FirstCredential {
-                label: "Unleash admin token".to_owned(),
-                secret,
-            });
+            let issue = Issue {
+                locators: vec![first_token_place()],
+                ..self.issue(&scope, FIRST_NAME.to_owned(), None, secret.clone())
+            };
+            match self.engine().issue(&caller, issue).await {
+                Ok(_) => generated.push(FirstCredential {
+                    label: "Unleash admin token".to_owned(),
+                    secret,
+                }),
+                // Of several programs that start at once, another one made it.
+                Err(Error::Conflict(Conflict::Taken { .. })) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.finish_first_start(&caller, &begun).await?;
         Ok(generated)
