@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use jiff::civil::{DateTime, Time, date};
 use jiff::{Span, Unit};
@@ -99,6 +100,10 @@ impl fmt::Debug for Timestamp {
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The present instant.
     fn now(&self) -> Timestamp;
+
+    /// The time since the machine was started, counted also while it sleeps; nobody sets it. Leases and deadlines between
+    /// nodes are measured by it.
+    fn since_boot(&self) -> Duration;
 }
 
 /// The machine's wall clock.
@@ -114,27 +119,54 @@ impl Clock for SystemClock {
         Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
             .expect("the machine's clock stands between the years 1 and 9999")
     }
+
+    fn since_boot(&self) -> Duration {
+        // Elsewhere the monotonic clock is the nearest thing; Linux has one that sleep does not stop.
+        #[cfg(target_os = "linux")]
+        let clock = rustix::time::ClockId::Boottime;
+        #[cfg(not(target_os = "linux"))]
+        let clock = rustix::time::ClockId::Monotonic;
+        let time = rustix::time::clock_gettime(clock);
+        Duration::try_from(time).expect("this clock starts at zero and goes forward")
+    }
 }
 
 /// A clock that stands still until it is moved: for tests and recorded conversations.
 #[derive(Debug)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    wall: AtomicI64,
+    since_boot: AtomicI64,
+}
 
 impl ManualClock {
     /// Stands at `start`.
     pub const fn new(start: Timestamp) -> Self {
-        Self(AtomicI64::new(start.0))
+        Self {
+            wall: AtomicI64::new(start.0),
+            since_boot: AtomicI64::new(0),
+        }
     }
 
     /// Moves forward by whole microseconds.
     pub fn advance_micros(&self, micros: i64) {
-        self.0.fetch_add(micros, Ordering::SeqCst);
+        self.since_boot.fetch_add(micros, Ordering::SeqCst);
+        self.advance_wall_micros(micros);
+    }
+
+    /// Sets the wall clock alone forward or back, as an administrator or a time service does.
+    pub fn advance_wall_micros(&self, micros: i64) {
+        self.wall.fetch_add(micros, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.wall.load(Ordering::SeqCst))
+    }
+
+    fn since_boot(&self) -> Duration {
+        let micros = self.since_boot.load(Ordering::SeqCst);
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 }
 
@@ -150,6 +182,12 @@ mod tests {
         assert_eq!(Timestamp::from_micros(Timestamp::MAX.as_micros() + 1), None);
         assert_eq!(Timestamp::MAX.checked_add_secs(1), None);
         assert_eq!(Timestamp::MIN.checked_add_secs(i64::MAX), None);
+    }
+
+    #[test]
+    fn the_clock_since_the_start_goes_on() {
+        let before = SystemClock.since_boot();
+        assert!(before > Duration::ZERO && SystemClock.since_boot() >= before);
     }
 
     #[test]

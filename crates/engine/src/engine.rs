@@ -47,7 +47,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) ids: Ids,
-    pub(crate) live: LiveIndex,
+    pub(crate) live: Arc<LiveIndex>,
     pub(crate) usage: UsageCounters,
     pub(crate) refusals: Refusals,
     /// What was begun in the background and must be on disk before the store closes.
@@ -68,13 +68,16 @@ pub(crate) type Decision<T> = Result<(Option<Batch>, T), Error>;
 impl Engine {
     /// Puts an engine together. Nothing is read or written yet.
     pub fn new(parts: Parts) -> Self {
+        let live = LiveIndex::new(parts.live_entries, Arc::clone(&parts.clock));
+        let live = Arc::new(live);
+        parts.store.share(&live);
         Self(Arc::new(Inner {
             store: parts.store,
             keyring: parts.keyring,
             clock: parts.clock,
             entropy: parts.entropy,
             ids: Ids::default(),
-            live: LiveIndex::new(parts.live_entries),
+            live,
             usage: UsageCounters::default(),
             refusals: Refusals::default(),
             background: Mutex::default(),

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 use crate::batch::Batch;
 use crate::clock::Timestamp;
 use crate::event::{Change, Event, EventId, Subject};
+use crate::live::LiveIndex;
 use crate::locator::{Holder, Key, Place, Space};
 use crate::realm::RealmId;
 use crate::record::{Record, RecordId};
@@ -144,6 +146,14 @@ pub struct Usage {
 /// outcome is unknown. Dropping a future does not undo what its method has begun.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
+    /// Takes note of the memory that this process answers from, before anything else is asked. A store that others write to
+    /// as well tells it what they are about to change and when it may answer (`docs/decisions/0010`), and does not let a
+    /// commit return before every other node's memory has let go of what it changed. One that nobody else can write to
+    /// has nothing to do.
+    fn share(&self, live: &Arc<LiveIndex>) {
+        let _ = live;
+    }
+
     /// Reads the rows of `query`, gives them to `decide`, and applies the batch it returns, in one transaction.
     ///
     /// - The batch is applied whole or not at all, and is on disk when this returns.
