@@ -76,9 +76,13 @@ pub struct Where {
     /// Data directory [default: ./tokenhouse-data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
-    /// Where tokens are kept, as in sqlite:///absolute/path [default: a file in the data directory]
+    /// Where tokens are kept, as in sqlite:///absolute/path or postgres://user@host/database
+    /// [default: a file in the data directory]
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
+    /// Keyring file, shared by all nodes of a store [default: keyring.json in the data directory]
+    #[arg(long, value_name = "FILE")]
+    pub keyring: Option<String>,
     /// Any setting by its key; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub set: Vec<(String, String)>,
@@ -88,7 +92,7 @@ pub struct Where {
 #[derive(Debug, Args)]
 pub struct ServeArguments {
     /// A development server: temporary data, the products' documented credentials, metrics and OpenAPI shown
-    #[arg(long, conflicts_with_all = ["data", "store"])]
+    #[arg(long, conflicts_with_all = ["data", "store", "keyring"])]
     pub dev: bool,
     /// Where the settings are
     #[command(flatten)]
@@ -102,6 +106,9 @@ pub struct ServeArguments {
     /// Private key (PEM)
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<String>,
+    /// The PostgreSQL at --store is a cluster of this kind: citus
+    #[arg(long, value_name = "KIND")]
+    pub distributed: Option<String>,
     /// A proxy in front ends TLS and names the client in X-Forwarded-For
     #[arg(long)]
     pub behind_proxy: bool,
@@ -288,7 +295,11 @@ impl Where {
     /// Those that are settings, by their keys.
     pub fn flags(&self) -> Variables {
         let mut flags: Variables = self.set.iter().cloned().collect();
-        let own = [("data", &self.data), ("store", &self.store)];
+        let own = [
+            ("data", &self.data),
+            ("store", &self.store),
+            ("keyring", &self.keyring),
+        ];
         flags.extend(given(&own));
         flags
     }
@@ -302,6 +313,7 @@ impl ServeArguments {
             ("listen", &self.listen),
             ("tls_cert", &self.tls_cert),
             ("tls_key", &self.tls_key),
+            ("store_distributed", &self.distributed),
             ("log_format", &self.log_format),
             ("log_level", &self.log_level),
         ]));

@@ -13,11 +13,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use web::dialects::{self, Environment};
+use zeroize::Zeroizing;
 
 pub use layers::Layers;
 pub use table::{DIALECT_TABLE, Setting, TABLE, rows, variable_of};
 
+use crate::data_dir::KEYRING;
 use crate::duration;
+use crate::keyring_file::KeyringFile;
 
 /// Names and values, as of the environment.
 pub type Variables = BTreeMap<String, String>;
@@ -30,7 +33,13 @@ pub struct Settings {
     /// The data directory; not used by a development server.
     pub data: PathBuf,
     /// Another place for the store than the data directory.
-    pub store: Option<String>,
+    pub store: Option<Confidential>,
+    /// The password of the database's user, from wherever it was given.
+    pub store_password: Option<Confidential>,
+    /// Whether the database is spread over several servers, and by what.
+    pub store_distributed: bool,
+    /// Another place for the keyring than the data directory.
+    pub keyring: Option<PathBuf>,
     /// Where the main listener listens.
     pub listen: SocketAddr,
     /// Certificate and key.
@@ -63,6 +72,27 @@ pub struct Settings {
     pub dialects: BTreeMap<&'static str, DialectSettings>,
     /// The products' variables.
     pub environment: Environment,
+}
+
+/// A text that holds a password, or may.
+#[derive(Clone)]
+pub struct Confidential(Zeroizing<String>);
+
+impl Confidential {
+    fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// For whoever needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Confidential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Confidential")
+    }
 }
 
 /// PEM files.
@@ -149,7 +179,10 @@ impl Settings {
         let settings = Self {
             dev,
             data: PathBuf::from(read.text("data")),
-            store: read.optional("store"),
+            store: read.optional("store").map(Confidential::new),
+            store_password: read.store_password()?,
+            store_distributed: read.distributed()?,
+            keyring: read.optional("keyring").map(PathBuf::from),
             listen: read.parsed("listen", "an address and port, as in 127.0.0.1:7600")?,
             tls: read.tls()?,
             behind_proxy: read.flag("behind_proxy")?,
@@ -196,9 +229,9 @@ impl Settings {
                 )));
             }
         }
-        if self.dev && self.store.is_some() {
+        if self.dev && (self.store.is_some() || self.keyring.is_some()) {
             return Err(ConfigError::new(
-                "--dev has temporary data: leave --store out",
+                "--dev has temporary data: leave --store and --keyring out",
             ));
         }
         Ok(())
@@ -253,6 +286,34 @@ impl Reading<'_> {
             return Err(self.refuse(key, "longer than nothing"));
         }
         Ok(duration)
+    }
+
+    fn distributed(&self) -> Result<bool, ConfigError> {
+        match self.optional("store_distributed").as_deref() {
+            None => Ok(false),
+            Some("citus") => Ok(true),
+            Some(_) => Err(self.refuse("store_distributed", "citus, or empty")),
+        }
+    }
+
+    fn store_password(&self) -> Result<Option<Confidential>, ConfigError> {
+        let given = self.optional("store_password").map(Confidential::new);
+        let Some(file) = self.optional("store_password_file") else {
+            return Ok(given);
+        };
+        if given.is_some() {
+            return Err(ConfigError::new(
+                "store_password and store_password_file are two words for one thing: give one",
+            ));
+        }
+        let text = std::fs::read_to_string(&file).map(Zeroizing::new);
+        let text = text.map_err(|error| {
+            ConfigError::new(format!(
+                "{file}, the file of the store's password, cannot be read: {error}"
+            ))
+        })?;
+        let line = text.lines().next().unwrap_or_default();
+        Ok(Some(Confidential::new(line.to_owned())))
     }
 
     fn tls(&self) -> Result<Option<TlsFiles>, ConfigError> {
@@ -311,12 +372,19 @@ impl Reading<'_> {
 }
 
 impl Settings {
+    /// Where the keyring is, given the directory that holds the data.
+    pub fn keyring_file(&self, data: &Path) -> KeyringFile {
+        let path = self.keyring.clone();
+        KeyringFile::at(path.unwrap_or_else(|| data.join(KEYRING)))
+    }
+
     /// The store's URL, given the directory that holds the data.
     pub fn store_url(&self, data: &Path) -> String {
-        self.store.clone().unwrap_or_else(|| {
-            let path = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
-            format!("sqlite://{}", path.join("store.sqlite").display())
-        })
+        if let Some(store) = &self.store {
+            return store.expose().to_owned();
+        }
+        let path = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+        format!("sqlite://{}", path.join("store.sqlite").display())
     }
 }
 

@@ -6,15 +6,14 @@
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use engine::keyring::Keyring;
 use rustix::fs::{FlockOperation, flock};
 use std::fmt::Write as _;
 use web::dialects::FirstCredential;
 
-/// The keyring's file.
+/// The keyring's file, unless a setting names another.
 pub const KEYRING: &str = "keyring.json";
 /// The first credentials' file; a later set gets a number.
 pub const FIRST_CREDENTIALS: &str = "first-credentials.txt";
@@ -45,13 +44,6 @@ pub enum DataDirError {
         /// The directory.
         path: PathBuf,
     },
-    /// The keyring cannot be used.
-    Keyring {
-        /// Its file.
-        path: PathBuf,
-        /// Why.
-        message: String,
-    },
     /// The system refuses.
     System {
         /// What it is about.
@@ -72,13 +64,6 @@ impl fmt::Display for DataDirError {
                 }
             }
             Self::Missing { path } => write!(f, "there is no data directory {}", path.display()),
-            Self::Keyring { path, message } => {
-                write!(
-                    f,
-                    "the keyring {} cannot be used: {message}",
-                    path.display()
-                )
-            }
             Self::System { path, message } => write!(f, "{}: {message}", path.display()),
         }
     }
@@ -156,41 +141,6 @@ impl DataDir {
         &self.path
     }
 
-    /// The keyring, or `None` if there is no such file.
-    ///
-    /// # Errors
-    /// When it cannot be read, is no keyring, or others than its owner may read it.
-    pub fn keyring(&self) -> Result<Option<Keyring>, DataDirError> {
-        let path = self.path.join(KEYRING);
-        let refuse = |message: String| DataDirError::Keyring {
-            path: path.clone(),
-            message,
-        };
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(refuse(error.to_string())),
-        };
-        let about = file.metadata().map_err(|error| refuse(error.to_string()))?;
-        let mode = about.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(refuse(format!(
-                "its mode is {mode:04o}, so that others than its owner may read it; make it 0600"
-            )));
-        }
-        let mut text = zeroize::Zeroizing::new(String::new());
-        file.read_to_string(&mut text)
-            .map_err(|error| refuse(error.to_string()))?;
-        let keyring = Keyring::from_text(&text).map_err(|error| refuse(error.to_string()))?;
-        Ok(Some(keyring))
-    }
-
-    /// Writes a new keyring, on disk when this returns. One that is there is never replaced.
-    pub fn write_keyring(&self, keyring: &Keyring) -> Result<(), DataDirError> {
-        let text = keyring.to_text();
-        self.write_new(KEYRING, text.as_bytes()).map(|_| ())
-    }
-
     /// Notes that first credentials may now be made; says whether an earlier process noted it and did not come to
     /// [`DataDir::handed_over`]. What that one made is then in the store and perhaps in no file, and of a secret the
     /// store has only the digest.
@@ -237,8 +187,8 @@ impl DataDir {
         self.write_new(&name, text.as_bytes())
     }
 
-    /// Under its name the file is there whole or not at all: half a keyring, after a crash or on a full disk, would be
-    /// refused for ever. That nobody else makes it in between is what the lock is for.
+    /// Under its name the file is there whole or not at all: half a list of credentials, after a crash or on a full disk,
+    /// would pass for all. That nobody else makes it in between is what the lock is for.
     fn write_new(&self, name: &str, content: &[u8]) -> Result<PathBuf, DataDirError> {
         let path = self.path.join(name);
         let unfinished = self.path.join(format!("{name}.new"));
@@ -271,8 +221,8 @@ impl DataDir {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use engine::entropy::SeededEntropy;
     use engine::secret::Secret;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn mode(path: &Path) -> u32 {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -301,23 +251,6 @@ mod tests {
     }
 
     #[test]
-    fn a_keyring_is_written_once_and_read_only_by_its_owner() {
-        let above = tempfile::tempdir().unwrap();
-        let data = DataDir::create(above.path()).unwrap();
-        assert!(data.keyring().unwrap().is_none());
-        let keyring = Keyring::generate(&SeededEntropy::new(1));
-        data.write_keyring(&keyring).unwrap();
-        assert_eq!(mode(&above.path().join(KEYRING)), 0o600);
-        let again = data.keyring().unwrap().unwrap();
-        assert_eq!(again.fingerprint(), keyring.fingerprint());
-        assert!(data.write_keyring(&keyring).is_err(), "never replaced");
-        let open = std::fs::Permissions::from_mode(0o640);
-        std::fs::set_permissions(above.path().join(KEYRING), open).unwrap();
-        let message = data.keyring().unwrap_err().to_string();
-        assert!(message.contains("0600"), "{message}");
-    }
-
-    #[test]
     fn first_credentials_do_not_replace_earlier_ones() {
         let above = tempfile::tempdir().unwrap();
         let data = DataDir::create(above.path()).unwrap();
@@ -334,20 +267,6 @@ mod tests {
         );
         assert!(second.ends_with("first-credentials-2.txt"));
         assert_eq!((mode(&first), mode(&second)), (0o600, 0o600));
-    }
-
-    #[test]
-    fn what_a_crash_left_unfinished_is_no_keyring_and_in_nobodys_way() {
-        let above = tempfile::tempdir().unwrap();
-        let data = DataDir::create(above.path()).unwrap();
-        let unfinished = above.path().join("keyring.json.new");
-        std::fs::write(&unfinished, "{").unwrap();
-        assert!(data.keyring().unwrap().is_none());
-        data.write_keyring(&Keyring::generate(&SeededEntropy::new(1)))
-            .unwrap();
-        assert!(data.keyring().unwrap().is_some());
-        assert_eq!(mode(&above.path().join(KEYRING)), 0o600);
-        assert!(!unfinished.exists());
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod data_dir;
 pub mod docs;
 mod duration;
 pub mod exit;
+pub mod keyring_file;
 mod logs;
 mod metrics;
 mod open;

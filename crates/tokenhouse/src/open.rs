@@ -14,8 +14,9 @@ use engine::{Engine, Parts};
 
 use crate::app::{App, AppError};
 use crate::config::Settings;
-use crate::data_dir::{DataDir, DataDirError, KEYRING};
+use crate::data_dir::{DataDir, DataDirError};
 use crate::exit::Failure;
+use crate::keyring_file::KeyringFile;
 
 /// Opens the store and the app on a data directory that this process owns.
 pub(crate) async fn open(data: &DataDir, settings: &Settings) -> Result<App, Failure> {
@@ -23,7 +24,8 @@ pub(crate) async fn open(data: &DataDir, settings: &Settings) -> Result<App, Fai
     let store = store::open(&url, store::Options::default())
         .await
         .map_err(Failure::failed)?;
-    let keyring = keyring(data, &store).await?;
+    let file = settings.keyring_file(data.path());
+    let keyring = keyring(&file, &store).await?;
     let parts = parts(store, keyring, settings.live_entries);
     App::open(parts, settings).await.map_err(|error| {
         let failure = match &error {
@@ -31,23 +33,22 @@ pub(crate) async fn open(data: &DataDir, settings: &Settings) -> Result<App, Fai
             AppError::Bind(_) | AppError::Engine(_) => Failure::failed(&error),
         };
         if matches!(error, AppError::Bind(BindError::OtherKeyring { .. })) {
-            let path = data.path().join(KEYRING);
-            let hint = format!("put the keyring of this store at {}", path.display());
+            let hint = format!("put the keyring of this store at {}", file.path().display());
             return failure.hint(hint);
         }
         failure
     })
 }
 
-/// The keyring of the directory; a new one only if the store belongs to none.
-async fn keyring(data: &DataDir, store: &Arc<dyn Store>) -> Result<Keyring, Failure> {
-    if let Some(keyring) = data.keyring().map_err(|error| unusable(&error))? {
+/// The keyring of the file; a new one only if the store belongs to none.
+async fn keyring(file: &KeyringFile, store: &Arc<dyn Store>) -> Result<Keyring, Failure> {
+    if let Some(keyring) = file.read().map_err(Failure::failed)? {
         return Ok(keyring);
     }
     let new = || Keyring::generate(&SystemEntropy::new());
     // Only an engine can ask; the keyring that it is given for that is thrown away.
     let asking = Engine::new(parts(Arc::clone(store), new(), 0));
-    let path = data.path().join(KEYRING);
+    let path = file.path();
     if asking.is_bound().await.map_err(Failure::failed)? {
         let path = path.display();
         let message = format!("the store has data, but its keyring {path} is missing");
@@ -56,8 +57,16 @@ async fn keyring(data: &DataDir, store: &Arc<dyn Store>) -> Result<Keyring, Fail
         ));
     }
     let keyring = new();
-    data.write_keyring(&keyring)
-        .map_err(|error| unusable(&error))?;
+    if !file.write(&keyring).map_err(Failure::failed)? {
+        // Another node that starts at the same time on the same file was faster.
+        let there = file.read().map_err(Failure::failed)?;
+        return there.ok_or_else(|| {
+            Failure::failed(format!(
+                "the keyring {} was taken away again",
+                path.display()
+            ))
+        });
+    }
     tracing::info!(path = %path.display(), "made a new keyring: back it up, apart from the store");
     Ok(keyring)
 }
@@ -83,6 +92,6 @@ pub(crate) fn unusable(error: &DataDirError) -> Failure {
         DataDirError::Missing { .. } => {
             failure.hint("name it with --data; `tokenhouse serve` makes one at its first start")
         }
-        DataDirError::Keyring { .. } | DataDirError::System { .. } => failure,
+        DataDirError::System { .. } => failure,
     }
 }

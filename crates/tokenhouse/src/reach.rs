@@ -16,7 +16,7 @@ use web::native::Operator;
 use crate::app::App;
 use crate::client::{Answer, Client};
 use crate::config::Settings;
-use crate::data_dir::{DataDir, DataDirError, KEYRING};
+use crate::data_dir::{DataDir, DataDirError};
 use crate::exit::Failure;
 use crate::open::{open, unusable};
 use crate::{control, users};
@@ -56,15 +56,21 @@ impl Reached {
     }
 
     async fn own(data: DataDir, settings: &Settings) -> Result<Self, Failure> {
-        if data.keyring().map_err(|error| unusable(&error))?.is_none() {
+        let keyring = settings.keyring_file(data.path());
+        if keyring.read().map_err(Failure::failed)?.is_none() {
             let message = format!(
                 "there is no keyring {}, so there are no tokens",
-                data.path().join(KEYRING).display()
+                keyring.path().display()
             );
             return Err(Failure::failed(message)
                 .hint("name another directory with --data; `tokenhouse serve` makes one at its first start"));
         }
-        let app = open(&data, settings).await?;
+        // One command is over before a memory would be of use to it, and without one no node has to wait for it.
+        let settings = Settings {
+            live_entries: 0,
+            ..settings.clone()
+        };
+        let app = open(&data, &settings).await?;
         let none = std::sync::Arc::new(String::new);
         let router = app.control_doors(none).router;
         Ok(Self::Store {

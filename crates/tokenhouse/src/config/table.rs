@@ -44,7 +44,34 @@ pub const TABLE: &[Setting] = &[
         "store",
         Some("store"),
         "",
-        "Where tokens are kept, as a URL: `sqlite:///absolute/path`. A SQLite file in the data directory if empty.",
+        "Where tokens are kept, as a URL: `sqlite:///absolute/path` or `postgres://user@host:5432/database`. A SQLite file \
+         in the data directory if empty.",
+    ),
+    setting(
+        "store_password",
+        None,
+        "",
+        "The password of the database's user, so that it need not stand in the URL; best given by its variable.",
+    ),
+    setting(
+        "store_password_file",
+        None,
+        "",
+        "A file whose first line is that password.",
+    ),
+    setting(
+        "store_distributed",
+        Some("distributed"),
+        "",
+        "`citus` where the PostgreSQL at `store` is a Citus cluster: tables are then distributed by realm. Read when the \
+         tables are made.",
+    ),
+    setting(
+        "keyring",
+        Some("keyring"),
+        "",
+        "The keyring's file, mode 0600. All nodes that share a store need the same keyring. `keyring.json` in the data \
+         directory if empty.",
     ),
     setting(
         "listen",
