@@ -18,8 +18,10 @@ use crate::event::{Event, EventId};
 use crate::keyring::Keyring;
 use crate::limits;
 use crate::live::{LiveIndex, LiveKey, touched};
+use crate::locator::Space;
+use crate::realm::RealmId;
 use crate::refusal::Refusals;
-use crate::store::{Query, Rows, Store, StoreError};
+use crate::store::{JoinError, Query, Rows, Store, StoreError};
 use crate::usage::UsageCounters;
 
 /// What an engine is made of.
@@ -97,6 +99,21 @@ impl Engine {
     /// The keyring, for digests of confidential keys.
     pub fn keyring(&self) -> &Keyring {
         &self.0.keyring
+    }
+
+    /// Takes this process's place among those that share the store, before anything is answered. All of them must agree
+    /// about `settings`: names and values, of which only a keyed digest leaves this process.
+    ///
+    /// # Errors
+    /// `OtherSettings` when one that is running differs, or what the store says.
+    pub async fn join(&self, settings: &[(String, String)]) -> Result<(), JoinError> {
+        let parts = settings.iter();
+        let parts: Vec<&[u8]> = parts
+            .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()])
+            .collect();
+        let space = Space::of("settings");
+        let digest = self.0.keyring.blind(RealmId::SYSTEM, &space, &parts);
+        self.0.store.join(&digest).await
     }
 
     /// Whether the store answers.

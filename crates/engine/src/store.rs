@@ -66,6 +66,17 @@ pub enum StoreError {
     },
 }
 
+/// Why a process cannot take its place beside others.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// Another one is running with other settings.
+    #[error("another node of this store runs with other settings")]
+    OtherSettings,
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Which rows a decision or an answer needs.
 #[derive(Clone, Debug)]
 pub struct Query {
@@ -152,6 +163,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// has nothing to do.
     fn share(&self, live: &Arc<LiveIndex>) {
         let _ = live;
+    }
+
+    /// Takes its place among the processes that share the store, before anything is answered. `settings` is a digest of
+    /// what all of them must agree about.
+    async fn join(&self, settings: &[u8]) -> Result<(), JoinError> {
+        let _ = settings;
+        Ok(())
     }
 
     /// Reads the rows of `query`, gives them to `decide`, and applies the batch it returns, in one transaction.

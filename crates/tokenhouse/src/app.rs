@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use engine::store::JoinError;
 use engine::verbs::realms::BindError;
 use engine::{Engine, Parts};
 use web::Doors;
@@ -26,6 +27,8 @@ pub struct App {
 /// Why it cannot be put together.
 #[derive(Debug)]
 pub enum AppError {
+    /// It cannot take its place among the nodes.
+    Join(JoinError),
     /// The store is another keyring's.
     Bind(BindError),
     /// A dialect's setting.
@@ -37,6 +40,7 @@ pub enum AppError {
 impl fmt::Display for AppError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Join(error) => error.fmt(f),
             Self::Bind(error) => error.fmt(f),
             Self::Setting(error) => error.fmt(f),
             Self::Engine(error) => write!(f, "the store cannot be used: {error}"),
@@ -56,6 +60,8 @@ impl App {
     /// Puts it together: binds the store to the keyring, opens the realms of the dialects that are switched on.
     pub async fn open(parts: Parts, settings: &Settings) -> Result<Self, AppError> {
         let engine = Engine::new(parts);
+        let shared = settings.shared_by_nodes();
+        engine.join(&shared).await.map_err(AppError::Join)?;
         engine.bind().await.map_err(AppError::Bind)?;
         let mut dialects = Vec::new();
         for opener in dialects::ALL {
@@ -67,8 +73,10 @@ impl App {
                 let realm = engine
                     .open_realm(&native::default_realm(opener.name))
                     .await?;
-                let dialect = (opener.open)(&engine, realm, &settings.environment)
-                    .map_err(AppError::Setting)?;
+                // It reads no other variables than those that nodes must agree about.
+                let environment = settings.environment.only(opener.variables);
+                let dialect =
+                    (opener.open)(&engine, realm, &environment).map_err(AppError::Setting)?;
                 dialects.push(dialect);
             }
         }

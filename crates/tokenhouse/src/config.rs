@@ -378,6 +378,27 @@ impl Settings {
         KeyringFile::at(path.unwrap_or_else(|| data.join(KEYRING)))
     }
 
+    /// What all nodes of a store must agree about, because it changes what is answered: names and values.
+    pub fn shared_by_nodes(&self) -> Vec<(String, String)> {
+        let mut shared = Vec::new();
+        for opener in dialects::ALL {
+            let enabled = self
+                .dialects
+                .get(opener.name)
+                .is_some_and(|one| one.enabled);
+            shared.push((
+                format!("dialects.{}.enabled", opener.name),
+                enabled.to_string(),
+            ));
+            let given = opener.variables.iter().filter_map(|name| {
+                let value = self.environment.value(name)?;
+                Some(((*name).to_owned(), value.to_owned()))
+            });
+            shared.extend(given.filter(|_| enabled));
+        }
+        shared
+    }
+
     /// The store's URL, given the directory that holds the data.
     pub fn store_url(&self, data: &Path) -> String {
         if let Some(store) = &self.store {

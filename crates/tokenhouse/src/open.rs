@@ -8,7 +8,7 @@ use std::sync::Arc;
 use engine::clock::SystemClock;
 use engine::entropy::SystemEntropy;
 use engine::keyring::Keyring;
-use engine::store::Store;
+use engine::store::{JoinError, Store};
 use engine::verbs::realms::BindError;
 use engine::{Engine, Parts};
 
@@ -30,7 +30,11 @@ pub(crate) async fn open(data: &DataDir, settings: &Settings) -> Result<App, Fai
     App::open(parts, settings).await.map_err(|error| {
         let failure = match &error {
             AppError::Setting(_) => Failure::usage(&error),
-            AppError::Bind(_) | AppError::Engine(_) => Failure::failed(&error),
+            AppError::Join(JoinError::OtherSettings) => Failure::failed(&error).hint(
+                "give all nodes the same variables of the products and the same dialects; to change one, stop all \
+                 nodes first",
+            ),
+            AppError::Join(_) | AppError::Bind(_) | AppError::Engine(_) => Failure::failed(&error),
         };
         if matches!(error, AppError::Bind(BindError::OtherKeyring { .. })) {
             let hint = format!("put the keyring of this store at {}", file.path().display());

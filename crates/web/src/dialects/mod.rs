@@ -25,18 +25,22 @@ use utoipa_axum::router::OpenApiRouter;
 pub const ALL: &[Opener] = &[
     Opener {
         name: infisical::NAME,
+        variables: infisical::VARIABLES,
         open: infisical::open,
     },
     Opener {
         name: mindbridge::NAME,
+        variables: mindbridge::VARIABLES,
         open: mindbridge::open,
     },
     Opener {
         name: piiano::NAME,
+        variables: piiano::VARIABLES,
         open: piiano::open,
     },
     Opener {
         name: unleash::NAME,
+        variables: unleash::VARIABLES,
         open: unleash::open,
     },
 ];
@@ -46,6 +50,8 @@ pub const ALL: &[Opener] = &[
 pub struct Opener {
     /// Its name, as in settings, realms and document addresses.
     pub name: &'static str,
+    /// The products' variables that it reads: nodes that share a store must agree about each of them.
+    pub variables: &'static [&'static str],
     /// Reads its settings and makes it ready to answer in one realm. Does no I/O.
     pub open: fn(&Engine, RealmId, &Environment) -> Opened,
 }
@@ -86,6 +92,19 @@ impl Environment {
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// The same with these variables alone.
+    #[must_use]
+    pub fn only(&self, names: &[&str]) -> Self {
+        let variables = self.variables.iter();
+        let variables = variables.filter(|(name, _)| names.contains(&name.as_str()));
+        Self {
+            variables: variables
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            ..self.clone()
+        }
     }
 
     /// A variable that is `true` or `false`.

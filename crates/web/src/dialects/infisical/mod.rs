@@ -57,6 +57,8 @@ use crate::kit::trace::Trace;
 
 /// The name of this dialect.
 pub const NAME: &str = "infisical";
+/// The variables that it reads.
+pub const VARIABLES: &[&str] = settings::VARIABLES;
 
 /// The number of the path segment with an identity's id below `/api/v1/auth/token-auth/identities`.
 const AUTH_IDENTITY_SEGMENT: usize = 5;

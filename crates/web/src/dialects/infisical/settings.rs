@@ -31,6 +31,9 @@ mod name {
     pub(super) const ORGANIZATION: &str = "TOKENHOUSE_INFISICAL_ORGANIZATION";
 }
 
+/// All variables that are read here.
+pub(super) const VARIABLES: &[&str] = &[name::AUTH_SECRET, name::TTL_SECS_MAX, name::ORGANIZATION];
+
 /// All settings, checked.
 #[derive(Clone)]
 pub(super) struct Settings {

@@ -52,6 +52,8 @@ use crate::kit::trace;
 
 /// The name of this dialect.
 pub const NAME: &str = "mindbridge";
+/// The variables that it reads.
+pub const VARIABLES: &[&str] = &[];
 
 /// The number of the path segment that holds an id, in `/api/v1/api-tokens/{id}`.
 const ID_SEGMENT: usize = 3;

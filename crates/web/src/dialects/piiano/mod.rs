@@ -58,6 +58,8 @@ use crate::dialects::{
 
 /// The dialect's name.
 pub const NAME: &str = "piiano";
+/// The variables that it reads.
+pub const VARIABLES: &[&str] = settings::VARIABLES;
 
 /// Bytes of a body. Choice: room for a blob of the largest size, in base64, beside other values.
 const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;

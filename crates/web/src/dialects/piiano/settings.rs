@@ -22,6 +22,20 @@ const MAX_STRING_LENGTH: &str = "PVAULT_DB_MAX_STRING_LENGTH";
 const MAX_BLOB_LENGTH: &str = "PVAULT_DB_MAX_BLOB_LENGTH";
 const DISABLE_LUHN: &str = "PVAULT_FEATURES_DISABLE_CC_LUHN_VALIDATION";
 
+/// All variables that are read here.
+pub(super) const VARIABLES: &[&str] = &[
+    ADMIN_API_KEY,
+    FORCE_ACCESS_REASON,
+    ALLOW_ORIGINS,
+    EXPIRATION_TOKENS,
+    EXPIRATION_ASSOCIATED,
+    EXPIRATION_UNASSOCIATED,
+    MAX_TOKEN_TAGS,
+    MAX_STRING_LENGTH,
+    MAX_BLOB_LENGTH,
+    DISABLE_LUHN,
+];
+
 /// The documented key of development servers. Everybody knows it.
 pub(super) const DEVELOPMENT_KEY: &str = "pvaultauth";
 

@@ -60,6 +60,8 @@ use crate::kit::trace::Trace;
 
 /// The name of this dialect.
 pub const NAME: &str = "unleash";
+/// The variables that it reads.
+pub const VARIABLES: &[&str] = settings::VARIABLES;
 
 /// The version of the product that is spoken, and told to SDKs.
 const PRODUCT_VERSION: &str = "8.2.0";

@@ -32,6 +32,19 @@ pub(super) mod name {
     pub(crate) const VALIDATIONS_PER_MINUTE: &str = "TOKENHOUSE_UNLEASH_VALIDATIONS_PER_MINUTE";
 }
 
+/// All variables that are read here.
+pub(super) const VARIABLES: &[&str] = &[
+    name::INIT_ADMIN,
+    name::INIT_BACKEND,
+    name::INIT_CLIENT,
+    name::INIT_FRONTEND,
+    name::TOKENS_LIMIT,
+    name::KEEP_SECRETS,
+    name::OLDER_TYPE_WORDS,
+    name::HIDE_ADMIN_TOKENS,
+    name::VALIDATIONS_PER_MINUTE,
+];
+
 /// Tokens of one type that a first start makes.
 #[derive(Debug, Clone)]
 pub(super) struct InitTokens {
