@@ -3,7 +3,11 @@
 //! The one thing to know: nothing here decides anything. A backend keeps the contract written at [`Store`], which one
 //! suite (`contract`) proves for each of them; adding one is a folder and an arm in [`open`].
 
-#[allow(dead_code, unused_imports, reason = "the backend that needs it follows")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the backend that needs it follows"
+)]
 mod nodes;
 mod sqlite;
 
