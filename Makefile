@@ -46,7 +46,11 @@ check:
 
 # A C compiler builds SQLite and the cryptography; cmake and pkg-config are asked
 # for by the latter on some machines only, so their absence alone stops nobody.
+# Java generates one of the real clients, so only their targets ask for it.
 # Installed here is only what is missing, and only by root.
+java :=
+test conformance: java := default-jre-headless
+
 prerequisites:
 	@set -eu; \
 	missing=""; \
@@ -54,11 +58,13 @@ prerequisites:
 	command -v cmake >/dev/null || missing="$$missing cmake"; \
 	command -v pkg-config >/dev/null || missing="$$missing pkg-config"; \
 	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	[ -z "$(java)" ] || command -v java >/dev/null || missing="$$missing $(java)"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -q; \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
 	fi; \
 	command -v cc >/dev/null || { echo "a C compiler is missing; install:$$missing" >&2; exit 1; }; \
+	[ -z "$(java)" ] || command -v java >/dev/null || { echo "a Java runtime is missing; install: $(java)" >&2; exit 1; }; \
 	command -v $(CARGO) >/dev/null || { echo "the Rust toolchain is missing: see CONTRIBUTING.md" >&2; exit 1; }; \
 	$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt; \
 	$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy

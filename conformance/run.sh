@@ -12,6 +12,11 @@ if [[ ! -x $binary || -d $binary ]]; then
   exit 2
 fi
 binary=$(cd "$(dirname "$binary")" && pwd)/$(basename "$binary")
+if ! java -version >/dev/null 2>&1; then
+  echo "conformance: a Java runtime (11 or newer) is needed to generate a client and \`java\` does not run;" \
+    "install one (Debian: apt-get install default-jre-headless)" >&2
+  exit 2
+fi
 
 # Install. The stamp is a copy of the lock file, written last, so an interrupted installation is done again.
 stamp=$here/node/node_modules/.installed-lock
@@ -19,16 +24,24 @@ if ! cmp -s "$here/node/package-lock.json" "$stamp"; then
   (cd "$here/node" && npm ci --ignore-scripts --no-audit --no-fund)
   cp "$here/node/package-lock.json" "$stamp"
 fi
-venv=$here/.venv
-if ! cmp -s "$here/python/requirements.txt" "$venv/installed-requirements" || ! "$venv/bin/python" -c '' 2>/dev/null; then
+# Two Python environments: the Infisical SDK wants an older pydantic than what is generated today.
+install_python() {
+  local venv=$1 lock=$2
+  if cmp -s "$lock" "$venv/installed-requirements" && "$venv/bin/python" -c '' 2>/dev/null; then
+    return
+  fi
   if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     echo "conformance: Python 3.11 or newer is needed, found $(python3 --version 2>&1)" >&2
     exit 2
   fi
   python3 -m venv --clear "$venv"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$here/python/requirements.txt"
-  cp "$here/python/requirements.txt" "$venv/installed-requirements"
-fi
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
+  cp "$lock" "$venv/installed-requirements"
+}
+venv=$here/.venv
+venv_infisical=$here/.venv-infisical
+install_python "$venv" "$here/python/requirements.txt"
+install_python "$venv_infisical" "$here/python/requirements-infisical.txt"
 
 # Start, and always stop by the one pid that is ours.
 work=$(mktemp -d)
@@ -61,7 +74,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 : >"$work/stdout" # there before the first look at it
-"$binary" serve --dev --listen 127.0.0.1:0 >"$work/stdout" 2>"$work/log" </dev/null &
+# Its temporary data go below $work, where the command line finds them.
+TMPDIR=$work "$binary" serve --dev --listen 127.0.0.1:0 >"$work/stdout" 2>"$work/log" </dev/null &
 server=$!
 
 BASE_URL=
@@ -90,7 +104,18 @@ export NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}" no_proxy="127.0.0.1
 
 failed=()
 (cd "$here/node" && node --test --test-reporter=spec) || failed+=("node --test")
-(cd "$here/python" && "$venv/bin/python" -m pytest -q -p no:cacheprovider) || failed+=("pytest")
+test_infisical=test_infisical_sdk.py
+(cd "$here/python" && "$venv/bin/python" -m pytest -q -p no:cacheprovider --ignore="$test_infisical") || failed+=("pytest")
+# The instance can be set up once, and the Node client has done it; whoever comes later gets a token from the command line.
+data=$(dirname "$(find "$work" -name control.sock -print -quit)")
+if INFISICAL_TOKEN=$("$binary" token issue --realm infisical --data "$data" --json |
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["secret"])'); then
+  export INFISICAL_TOKEN
+  (cd "$here/python" && "$venv_infisical/bin/python" -m pytest -q -p no:cacheprovider "$test_infisical") ||
+    failed+=("pytest $test_infisical")
+else
+  failed+=("a token for $test_infisical from the command line")
+fi
 
 if ! kill -0 "$server" 2>/dev/null; then
   failed+=("the server, which ended while its clients were at work")

@@ -1,7 +1,8 @@
 //! Verify: is this secret good, here and now?
 //!
 //! The one thing to know: it answers from the live index and reads the clock itself, after the request was parsed. A miss
-//! costs one read of the store; an answer is never older than the last acknowledged write.
+//! costs one read of the store; an answer is never older than the last acknowledged write. That holds for the records it
+//! hands out as well: what a dialect decides from them (a role, say) needs no look-up of its own to be up to date.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,11 +19,32 @@ use crate::secret::{Proof, Secret};
 use crate::store::{Lookup, Query};
 use crate::token::{Standing, Token, TokenId, ancestors};
 
-/// A token with everything above it.
+/// A token that is in force, and what it was found to hang from: all as it is in the live index, so that a change of any of
+/// them holds for the next verify.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// The token.
+    pub token: Arc<Token>,
+    /// The records above it, nearest first; each is there, active and unexpired. Empty for a token that hangs from nothing.
+    pub records: Vec<Arc<Record>>,
+}
+
+impl Verified {
+    /// The nearest record of a kind above the token, if there is one.
+    #[must_use]
+    pub fn above(&self, kind: &str) -> Option<&Record> {
+        let mut records = self.records.iter();
+        records
+            .find(|record| record.kind == kind)
+            .map(AsRef::as_ref)
+    }
+}
+
+/// A token with everything above it, not judged yet.
 type Chain = (Arc<Token>, Vec<Arc<Record>>);
 
 impl Engine {
-    /// The token with this secret, if it is in force and may be used from `address`. Counts as a use.
+    /// The token with this secret and what is above it, if it is in force and may be used from `address`. Counts as a use.
     ///
     /// # Errors
     /// `Unauthenticated` with the cause, `Forbidden(Address)`, or what the store says.
@@ -31,7 +53,7 @@ impl Engine {
         realm: RealmId,
         secret: &Secret,
         address: Option<IpAddr>,
-    ) -> Result<Arc<Token>, Error> {
+    ) -> Result<Verified, Error> {
         let chain = self.chain(realm, secret).await?;
         self.admit(realm, chain, address).await
     }
@@ -45,7 +67,7 @@ impl Engine {
         realm: RealmId,
         id: TokenId,
         address: Option<IpAddr>,
-    ) -> Result<Arc<Token>, Error> {
+    ) -> Result<Verified, Error> {
         let remembered = self.0.live.may_answer().then(|| self.live_chain(realm, id));
         let chain = match remembered.flatten() {
             Some(chain) => Some(chain),
@@ -65,7 +87,7 @@ impl Engine {
         realm: RealmId,
         (token, records): Chain,
         address: Option<IpAddr>,
-    ) -> Result<Arc<Token>, Error> {
+    ) -> Result<Verified, Error> {
         let now = self.now();
         match Standing::below(&token, records.iter().map(AsRef::as_ref), now) {
             Standing::Live => {}
@@ -86,7 +108,7 @@ impl Engine {
             let engine = self.clone();
             self.in_background(async move { engine.flush_usage().await });
         }
-        Ok(token)
+        Ok(Verified { token, records })
     }
 
     async fn chain(&self, realm: RealmId, secret: &Secret) -> Result<Chain, Error> {

@@ -375,7 +375,7 @@ async fn perform(rig: &Rig, container: engine::record::RecordId, model: &mut Mod
             let verified = engine.verify(rig.realm, secret, None).await;
             match token.state {
                 State::Active if in_force(token, now) => {
-                    assert_eq!(verified.unwrap().version, token.version);
+                    assert_eq!(verified.unwrap().token.version, token.version);
                 }
                 State::Active | State::Expired => {
                     assert_eq!(

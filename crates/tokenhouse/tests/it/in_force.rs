@@ -16,9 +16,10 @@ use engine::record::RecordId;
 use engine::secret::Secret;
 use engine::selection::Selection;
 use engine::token::{State, TokenId};
-use engine::verbs::issue::Issue;
+use engine::verbs::issue::{Credential, Issue};
 use engine::verbs::records::RecordEdit;
 use engine::verbs::update::{Edit, Field, Guard, Update};
+use serde_json::{Value as Json, json};
 
 use crate::rig::Rig;
 
@@ -44,6 +45,7 @@ struct Owned {
     id: TokenId,
     secret: Secret,
     parent: RecordId,
+    parent_version: u64,
     expected: Expected,
 }
 
@@ -59,7 +61,16 @@ async fn fresh(rig: &Rig) -> Owned {
         id,
         secret,
         parent,
+        parent_version: 1,
         expected: Expected::Version(1),
+    }
+}
+
+/// A change of what a record says.
+fn described(body: &Json) -> RecordEdit {
+    RecordEdit {
+        body: Some(body.clone()),
+        ..RecordEdit::default()
     }
 }
 
@@ -123,6 +134,15 @@ async fn write(rig: &Rig, owned: &mut Owned, kind: usize, name: usize) {
             engine.delete_record(caller, owned.parent).await.unwrap();
             owned.expected = Expected::Not(Unauthenticated::Orphaned);
         }
+        10 => {
+            // The record above says something else: the token is as good as it was.
+            let edit = move |_: &engine::record::Record| Ok(described(&json!({ "name": name })));
+            engine
+                .update_record(caller, owned.parent, Guard::Nothing, edit)
+                .await
+                .unwrap();
+            owned.parent_version += 1;
+        }
         _ => {
             // The record above ends: the token with it, though its own row is untouched.
             let ended = Some(rig.in_secs(-1));
@@ -144,7 +164,15 @@ async fn write(rig: &Rig, owned: &mut Owned, kind: usize, name: usize) {
 async fn holds(rig: &Rig, owned: &Owned) -> bool {
     let verified = rig.engine.verify(rig.realm, &owned.secret, None).await;
     match (owned.expected, verified) {
-        (Expected::Version(version), Ok(token)) => token.version == version,
+        (Expected::Version(version), Ok(found)) => {
+            // The record above is handed out as it is now, too.
+            let above: Vec<_> = found
+                .records
+                .iter()
+                .map(|one| (one.id, one.version))
+                .collect();
+            found.token.version == version && above == [(owned.parent, owned.parent_version)]
+        }
         (Expected::Expired(_), Err(Error::Unauthenticated(Unauthenticated::Expired))) => true,
         (Expected::Not(cause), Err(Error::Unauthenticated(found))) => cause == found,
         _ => false,
@@ -162,7 +190,7 @@ async fn writer(rig: Arc<Rig>, number: u64, secrets: Arc<std::sync::Mutex<Vec<Se
     for step in 0..STEPS {
         let chosen = below(&random, tokens.len());
         secrets.lock().unwrap().push(tokens[chosen].secret.clone());
-        let kind = below(&random, 11);
+        let kind = below(&random, 12);
         write(&rig, &mut tokens[chosen], kind, step).await;
         for owned in &tokens {
             stale += u64::from(!holds(&rig, owned).await);
@@ -220,6 +248,55 @@ async fn nobody_sees_what_was_before_a_returned_write_with_a_small_index() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_sees_what_was_before_a_returned_write_with_a_large_index() {
     run(1_000).await;
+}
+
+#[tokio::test]
+async fn the_records_above_come_with_the_token_as_they_are_after_the_last_write() {
+    // From the index, and without one.
+    for live_entries in [1_000, 0] {
+        let rig = Rig::with_live_entries(live_entries).await;
+        let organization = rig.record("organization", "o", None).await;
+        let identity = rig.record("identity", "i", Some(organization)).await;
+        let method = rig.record("method", "m", Some(identity)).await;
+        let (secret, signed) = (rig.secret(), rig.engine.new_token_id());
+        let issue = Issue {
+            parent: Some(method),
+            ..Issue::with_secret("client", secret.clone(), String::new(), false)
+        };
+        let by_id = Issue {
+            id: Some(signed),
+            parent: Some(method),
+            credential: Credential::Signed,
+            ..Issue::with_secret("jwt", rig.secret(), String::new(), false)
+        };
+        let (alone, without) = rig.issue("below nothing", &[]).await;
+        let token = rig.engine.issue(&rig.caller, issue).await.unwrap();
+        rig.engine.issue(&rig.caller, by_id).await.unwrap();
+        for role in ["admin", "member", "admin"] {
+            let edit = move |_: &engine::record::Record| Ok(described(&json!({ "role": role })));
+            rig.engine
+                .update_record(&rig.caller, identity, Guard::Nothing, edit)
+                .await
+                .unwrap();
+            for _ in 0..2 {
+                let engine = &rig.engine;
+                let one = engine.verify(rig.realm, &secret, None).await.unwrap();
+                let other = engine.verify_signed(rig.realm, signed, None).await;
+                let other = other.unwrap();
+                assert_eq!((one.token.id, other.token.id), (token.id, signed));
+                for verified in [one, other] {
+                    let ids: Vec<RecordId> = verified.records.iter().map(|one| one.id).collect();
+                    assert_eq!(ids, [method, identity, organization], "nearest first");
+                    let found = verified.above("identity").unwrap();
+                    assert_eq!(found.body, json!({ "role": role }));
+                    assert!(verified.above("project").is_none());
+                }
+            }
+        }
+        let verified = rig.engine.verify(rig.realm, &without, None).await.unwrap();
+        assert_eq!(verified.token.id, alone.id);
+        assert!(verified.records.is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

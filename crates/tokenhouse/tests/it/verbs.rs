@@ -72,7 +72,7 @@ async fn an_update_is_in_force_for_the_next_verify() {
         let rig = Rig::with_live_entries(live_entries).await;
         let (token, secret) = rig.issue("a", &[]).await;
         let verify = || rig.engine.verify(rig.realm, &secret, None);
-        assert_eq!(verify().await.unwrap().id, token.id);
+        assert_eq!(verify().await.unwrap().token.id, token.id);
         let expire = Edit {
             expires_at: Field::Set(rig.in_secs(-1)),
             ..Edit::default()
@@ -96,7 +96,7 @@ async fn an_update_is_in_force_for_the_next_verify() {
             .update(&rig.caller, update(Selection::of(token.id), revive))
             .await
             .unwrap();
-        assert_eq!(verify().await.unwrap().version, 3);
+        assert_eq!(verify().await.unwrap().token.version, 3);
         rig.engine
             .revoke(&rig.caller, Selection::of(token.id), Guard::Nothing)
             .await

@@ -69,7 +69,7 @@ async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<NewTokenAn
     )?;
     bearer.guard(&identity.body)?;
     if let Some(slug) = &slug {
-        infisical.same_slug(slug).await?;
+        bearer.same_slug(slug)?;
     }
     if name
         .as_ref()

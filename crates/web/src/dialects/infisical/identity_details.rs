@@ -3,7 +3,7 @@
 //! The one thing a newcomer would get wrong: clients ask this to learn whether a token is good, so it needs no permission.
 
 use super::Infisical;
-use super::error::{self, WireError};
+use super::error::WireError;
 use super::incoming::{Incoming, respond};
 use super::wire::{Details, DetailsAnswer, Refusal, WireOrganization};
 use axum::extract::State;
@@ -34,10 +34,9 @@ pub(super) async fn identity_details(
 }
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<DetailsAnswer, WireError> {
-    infisical.bearer(incoming).await?;
+    let bearer = infisical.bearer(incoming).await?;
     incoming.json()?;
-    let organization = infisical.organization().await?;
-    let organization = organization.ok_or_else(|| error::not_found("Organization not found"))?;
+    let organization = bearer.organization;
     Ok(DetailsAnswer {
         identity_details: Details {
             organization: WireOrganization::of(organization.body, infisical.realm()),

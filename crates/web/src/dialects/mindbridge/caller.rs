@@ -68,7 +68,8 @@ impl MindBridge {
             return Err(Refusal::unauthenticated());
         }
         let engine = self.engine();
-        let token = engine.verify(self.realm(), &secret, call.address).await?;
+        let verified = engine.verify(self.realm(), &secret, call.address).await?;
+        let token = verified.token;
         let actor = Actor::bearer(&token);
         call.trace.recognise(actor.clone());
         if token.class != TOKEN_CLASS {

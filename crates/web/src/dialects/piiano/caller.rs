@@ -62,7 +62,8 @@ pub(super) async fn recognise(
     let address = extensions
         .get::<ClientAddress>()
         .and_then(|address| address.0);
-    let token = vault.engine.verify(vault.realm, &secret, address).await?;
+    let engine = &vault.engine;
+    let token = engine.verify(vault.realm, &secret, address).await?.token;
     let actor = Actor::bearer(&token);
     trace.recognise(actor.clone());
     if token.class != KEY_CLASS {

@@ -118,7 +118,7 @@ impl Unleash {
             }
             Err(cause) => Err(Error::Unauthenticated(cause)),
         };
-        let token = verified.map_err(|error| self.refusal(error))?;
+        let token = verified.map_err(|error| self.refusal(error))?.token;
         incoming.trace.recognise(Actor::bearer(&token));
         Ok(token)
     }

@@ -122,7 +122,7 @@ async fn in_force(
         .verify(unleash.realm(), &secret, incoming.address)
         .await
     {
-        Ok(token) => token,
+        Ok(verified) => verified.token,
         Err(Error::Unauthenticated(_) | Error::Forbidden(_)) => return Ok(None),
         Err(error) => return Err(unleash.refusal(error)),
     };
