@@ -158,7 +158,7 @@ Examples:
     Update(UpdateArguments),
     /// Put one token out of force for good.
     Revoke(RevokeArguments),
-    /// Show every change of one token, newest first.
+    /// Show what happened to one token and to the records above it, newest first.
     History(TokenArguments),
 }
 

@@ -295,9 +295,11 @@ async fn history(reached: &mut Reached, token: &Named) -> Result<(), Failure> {
     if token.json {
         return say(&format!("{answer:#}"));
     }
-    let mut table = plain(&["AT", "VERSION", "VERB", "BY", "BEFORE", "AFTER"]);
+    let mut table = plain(&["AT", "OF", "VERSION", "VERB", "BY", "BEFORE", "AFTER"]);
     for change in answer["changes"].as_array().into_iter().flatten() {
-        let columns = ["at", "version", "verb", "actor", "before", "after"];
+        let columns = [
+            "at", "subject", "version", "verb", "actor", "before", "after",
+        ];
         table.add_row(columns.map(|column| cell(&change[column])));
     }
     print(&table)

@@ -3,7 +3,7 @@
 //! The one thing to know: it is started through the same functions as `serve`; only clock, entropy and directory are the
 //! test's. It is a development server, so that the products' documented credentials are there.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokenhouse::app::App;
 use tokenhouse::config::{Layers, Settings, Variables};
 use tokenhouse::serve::{Server, Sockets};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
 use crate::replay;
 
@@ -104,7 +104,22 @@ impl TestServer {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Answer {
-        let stream = TcpStream::connect(self.server.address()).await.unwrap();
+        let here = Ipv4Addr::LOCALHOST;
+        self.send_from(here, method, path, headers, body).await
+    }
+
+    /// The same from another address of this machine: all of 127.0.0.0/8 are.
+    pub(crate) async fn send_from(
+        &self,
+        from: Ipv4Addr,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let stream = socket.connect(self.server.address()).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .unwrap();

@@ -3,6 +3,7 @@
 //! The one thing to know: the exact number of uses is asked over HTTP with clients of their own, because what could go
 //! wrong is between the requests.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -17,12 +18,17 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokenhouse::app::App;
 use tokenhouse::config::{Layers, Settings, Variables};
+use tokio::sync::Barrier;
 use tower::ServiceExt as _;
 use web::dialects::{Dialect, Mint};
 
 use crate::app::TestServer;
 
 const DETAILS: &str = "/api/v1/identities/details";
+const CLIENTS: usize = 16;
+/// Of each client: half of the clients make more than [`LIMIT`] together.
+const CALLS: usize = 8;
+const LIMIT: u64 = 50;
 
 /// A server that is set up, and its first token.
 struct House {
@@ -59,52 +65,107 @@ impl House {
         answer.json()
     }
 
-    /// A token of a new identity, with this configuration.
-    async fn token(&self, config: Value) -> String {
+    /// A token of a new identity, with this configuration: its id and its JWT.
+    async fn token(&self, config: Value) -> (String, String) {
         let new = json!({ "name": "ci", "organizationId": self.organization });
         let identity = self.post("/api/v1/identities", new).await;
         let id = identity["identity"]["id"].as_str().unwrap();
         let path = format!("/api/v1/auth/token-auth/identities/{id}");
         self.post(&path, config).await;
         let made = self.post(&format!("{path}/tokens"), json!({})).await;
-        made["accessToken"].as_str().unwrap().to_owned()
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&made["tokenData"]["id"]), text(&made["accessToken"]))
     }
 
     async fn details(&self, token: &str) -> (u16, Value) {
+        self.details_from(Ipv4Addr::LOCALHOST, token).await
+    }
+
+    async fn details_from(&self, from: Ipv4Addr, token: &str) -> (u16, Value) {
         let bearer = format!("Bearer {token}");
         let headers = [("authorization", bearer.as_str())];
-        let answer = self.server.send("GET", DETAILS, &headers, "").await;
+        let answer = self.server.send_from(from, "GET", DETAILS, &headers, "");
+        let answer = answer.await;
         (answer.status.as_u16(), answer.json())
+    }
+
+    /// How often a token has been used, as its answer says.
+    async fn uses(&self, id: &str) -> u64 {
+        let bearer = format!("Bearer {}", self.admin);
+        let headers = [("authorization", bearer.as_str())];
+        let path = format!("/api/v1/auth/token-auth/tokens/{id}");
+        let answer = self.server.send("GET", &path, &headers, "").await;
+        answer.json()["token"]["accessTokenNumUses"]
+            .as_u64()
+            .unwrap()
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_sixteen_clients_exactly_as_many_calls_succeed_as_the_limit_says() {
-    let house = Arc::new(House::open(&Variables::new()).await);
-    let token = house.token(json!({ "accessTokenNumUsesLimit": 50 })).await;
-    let clients: Vec<_> = (0..16)
-        .map(|_| {
-            let (house, token) = (Arc::clone(&house), token.clone());
-            tokio::spawn(async move {
-                let mut good = 0;
-                for _ in 0..8 {
-                    match house.details(&token).await {
-                        (200, _) => good += 1,
-                        (status, body) => {
-                            let text = "Failed to authorize: token usage limit reached";
-                            assert_eq!((status, &body["message"]), (401, &json!(text)));
-                        }
+/// How the sixteen clients of one token fare: calls that were answered, and calls that were refused for the address.
+async fn sixteen_clients(house: &Arc<House>, token: &str, from: &[Ipv4Addr]) -> (u64, u64) {
+    let start = Arc::new(Barrier::new(CLIENTS));
+    let clients = (0..CLIENTS).map(|client| {
+        let (house, token, start) = (Arc::clone(house), token.to_owned(), Arc::clone(&start));
+        let from = from[client % from.len()];
+        tokio::spawn(async move {
+            start.wait().await;
+            let (mut good, mut elsewhere) = (0, 0);
+            for _ in 0..CALLS {
+                match house.details_from(from, &token).await {
+                    (200, _) => good += 1,
+                    (403, body) => {
+                        let text = "You are not allowed to access this resource from the current IP address";
+                        assert_eq!(body["message"], text);
+                        elsewhere += 1;
+                    }
+                    (status, body) => {
+                        let text = "Failed to authorize: token usage limit reached";
+                        assert_eq!((status, &body["message"]), (401, &json!(text)));
                     }
                 }
-                good
-            })
+            }
+            (good, elsewhere)
         })
-        .collect();
-    let mut good = 0;
-    for client in clients {
-        good += client.await.unwrap();
+    });
+    let mut sum = (0, 0);
+    for client in clients.collect::<Vec<_>>() {
+        let (good, elsewhere) = client.await.unwrap();
+        sum = (sum.0 + good, sum.1 + elsewhere);
     }
-    assert_eq!(good, 50);
+    sum
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_sixteen_clients_exactly_as_many_calls_succeed_as_the_limit_says() {
+    let house = Arc::new(House::open(&Variables::new()).await);
+    let limit = json!({ "accessTokenNumUsesLimit": LIMIT });
+    let (id, token) = house.token(limit).await;
+    let sum = sixteen_clients(&house, &token, &[Ipv4Addr::LOCALHOST]).await;
+    assert_eq!(sum, (LIMIT, 0));
+    assert_eq!(house.uses(&id).await, LIMIT);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_from_elsewhere_burn_no_use_not_even_at_once_with_good_ones() {
+    let house = Arc::new(House::open(&Variables::new()).await);
+    let here = Ipv4Addr::LOCALHOST;
+    let config = json!({
+        "accessTokenNumUsesLimit": LIMIT,
+        "accessTokenTrustedIps": [{ "ipAddress": here.to_string() }],
+    });
+    let (id, token) = house.token(config).await;
+    let elsewhere = Ipv4Addr::new(127, 0, 0, 2);
+    let refused = u64::try_from(CLIENTS * CALLS).unwrap();
+    let sum = sixteen_clients(&house, &token, &[elsewhere]).await;
+    assert_eq!(sum, (0, refused));
+    assert_eq!(house.uses(&id).await, 0);
+    // Half of them from here: still more calls than the limit.
+    let sum = sixteen_clients(&house, &token, &[here, elsewhere]).await;
+    assert_eq!(sum, (LIMIT, refused / 2));
+    assert_eq!(house.uses(&id).await, LIMIT);
+    // The address is judged before the number, also when none is left.
+    assert_eq!(house.details_from(elsewhere, &token).await.0, 403);
+    assert_eq!(house.details_from(here, &token).await.0, 401);
 }
 
 #[tokio::test]
@@ -112,7 +173,7 @@ async fn a_token_of_another_installation_or_changed_by_a_letter_is_no_token() {
     let ours = House::open(&Variables::new()).await;
     let variables = [("AUTH_SECRET".to_owned(), "0123456789abcdef".to_owned())];
     let theirs = House::open(&variables.into()).await;
-    let token = ours.token(json!({})).await;
+    let (_, token) = ours.token(json!({})).await;
     assert_eq!(ours.details(&token).await.0, 200);
     assert_eq!(theirs.details(&theirs.admin).await.0, 200);
     let (head, signature) = token.rsplit_once('.').unwrap();

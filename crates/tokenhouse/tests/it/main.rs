@@ -9,6 +9,7 @@ mod audit;
 mod cli;
 mod crash;
 mod doors;
+mod history;
 mod in_force;
 mod infisical;
 mod listener;

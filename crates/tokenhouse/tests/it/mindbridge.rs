@@ -9,6 +9,7 @@ use engine::caller::Caller;
 use engine::event::{Event, Outcome, Subject};
 use serde_json::{Value, json};
 use tokenhouse::config::Variables;
+use tokio::sync::Barrier;
 use web::native::default_realm;
 
 use crate::app::{Answer, TestServer};
@@ -51,10 +52,13 @@ async fn of_sixteen_that_save_one_version_exactly_one_wins() {
     let server = Arc::new(TestServer::start(&Variables::new()).await);
     let made = create(&server, "raced").await;
     let path = format!("{TOKENS}/{}", made["id"].as_str().unwrap());
+    let before = events(&server).await.len();
+    let start = Arc::new(Barrier::new(CLIENTS));
     for round in 1..=ROUNDS {
         let clients = (0..CLIENTS).map(|client| {
-            let (server, path) = (Arc::clone(&server), path.clone());
+            let (server, path, start) = (Arc::clone(&server), path.clone(), Arc::clone(&start));
             tokio::spawn(async move {
+                start.wait().await;
                 let body = json!({"version": round, "name": format!("{round} by {client}")});
                 send(&server, "PUT", &path, &body).await
             })
@@ -76,6 +80,26 @@ async fn of_sixteen_that_save_one_version_exactly_one_wins() {
         let now = send(&server, "GET", &path, &json!({})).await.json();
         assert_eq!(now["version"], round + 1);
         assert_eq!(now, won[0], "round {round}");
+    }
+    // The trail says the same: a change for each round, and all the others as refused.
+    server.app.engine.flush_refusals(true).await;
+    let mut trail = events(&server).await;
+    trail.truncate(trail.len() - before);
+    let (done, refused): (Vec<_>, Vec<_>) = trail
+        .into_iter()
+        .partition(|event| event.outcome == Outcome::Done);
+    assert_eq!(done.len(), usize::try_from(ROUNDS).unwrap());
+    for (event, version) in done.iter().zip((2..=ROUNDS + 1).rev()) {
+        assert_eq!(event.changes.len(), 1);
+        assert_eq!(event.changes[0].version, u64::try_from(version).unwrap());
+    }
+    let sum: u64 = refused.iter().map(|event| event.count).sum();
+    assert_eq!(sum, u64::try_from(ROUNDS).unwrap() * (CLIENTS as u64 - 1));
+    // Names that were not won are free, and so are those that were given up.
+    for client in 0..CLIENTS {
+        for round in [1, ROUNDS - 1] {
+            create(&server, &format!("{round} by {client}")).await;
+        }
     }
 }
 

@@ -1,10 +1,10 @@
-//! `GET /v1/tokens/{id}/history`: every change of one token, newest first.
+//! `GET /v1/tokens/{id}/history`: what happened to one token, newest first.
 //!
-//! The one thing to know: also of a token that is gone; secrets and values are in no change.
+//! The one thing to know: also to a token that is gone, and also what happened to the records above it, with which a token
+//! ends; secrets and values are in no change.
 
 use axum::extract::{Request, State};
 use engine::caller::ActorKind;
-use engine::event::Subject;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,7 +13,7 @@ use crate::native::caller::Speaker;
 use crate::native::problem::Problem;
 use crate::native::wire::{no_token, parameters, required, token_id};
 
-/// The changes of one token, at most the last 500.
+/// The changes of one token and of the records above it, at most the last 500.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TokenHistoryResponse {
     changes: Vec<ChangeView>,
@@ -34,11 +34,15 @@ pub(super) struct ChangeView {
     request: String,
     /// Why, as the caller said.
     reason: Option<String>,
-    /// The version after the change.
+    /// What was changed: `token`, or `record` for one above it.
+    subject: &'static str,
+    /// The id of that.
+    id: uuid::Uuid,
+    /// Its version after the change.
     version: u64,
-    /// The fields that differ, before; `null` for a new token.
+    /// The fields that differ, before; `null` for something new.
     before: serde_json::Value,
-    /// The fields that differ, after; `null` for a removed token.
+    /// The fields that differ, after; `null` for something removed.
     after: serde_json::Value,
 }
 
@@ -51,7 +55,7 @@ const fn word(kind: ActorKind) -> &'static str {
     }
 }
 
-/// Show what happened to one token.
+/// Show what happened to one token and above it.
 #[utoipa::path(
     get,
     operation_id = "token-history",
@@ -75,10 +79,7 @@ pub(super) async fn handler(
     let realm = control.realm(required(&parameters, "realm")?).await?;
     let id = token_id(request.uri())?;
     let caller = speaker.in_realm(realm.id);
-    let history = control
-        .engine
-        .history(&caller, Subject::Token, id.0)
-        .await?;
+    let history = control.engine.token_history(&caller, id).await?;
     if history.is_empty() {
         return Err(no_token());
     }
@@ -89,6 +90,8 @@ pub(super) async fn handler(
         verb: event.verb,
         request: event.request,
         reason: event.reason,
+        subject: change.subject.word(),
+        id: change.id,
         version: change.version,
         before: change.before,
         after: change.after,
