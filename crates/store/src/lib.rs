@@ -3,22 +3,57 @@
 //! The one thing to know: nothing here decides anything. A backend keeps the contract written at [`Store`], which one
 //! suite (`contract`) proves for each of them; adding one is a folder and an arm in [`open`].
 
+mod batches;
+mod gather;
 #[allow(
     dead_code,
     unused_imports,
     reason = "the backend that needs it follows"
 )]
 mod nodes;
+mod postgres;
 mod sqlite;
 
 #[cfg(test)]
 mod contract;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::store::Store;
+
+pub use postgres::{CommitFaults, Fault, Moment};
+
+/// A password, which is shown to nobody.
+#[derive(Clone)]
+pub struct Password(String);
+
+impl Password {
+    /// Wraps it.
+    pub const fn new(password: String) -> Self {
+        Self(password)
+    }
+
+    /// For the one who must present it.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password")
+    }
+}
+
+/// How the tables of a database on several servers are laid out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Distribution {
+    /// Citus: each table by its realm, the rows of a realm side by side.
+    Citus,
+}
 
 /// What a backend is told at the start; the defaults fit a server on one machine.
 #[derive(Clone, Debug)]
@@ -37,6 +72,23 @@ pub struct Options {
     pub checkpoint_step_pages: u64,
     /// Pages of the write-ahead log at which it has to start over. More of them make pauses rarer and the log larger.
     pub checkpoint_restart_pages: u64,
+    /// A database on a server: connections that write at the same time, each for another realm; at least three.
+    pub writers: usize,
+    /// A database on a server: its user's password, if it does not stand in the URL.
+    pub password: Option<Password>,
+    /// A database on a server: how long it may take to answer to a new connection.
+    pub connect_timeout: Duration,
+    /// A database on a server: how long one statement may take; the server ends it then.
+    pub statement_timeout: Duration,
+    /// A database on a server: how long a write is tried again before it is given up, and a read too. What has not been
+    /// found out by then is said to be unknown.
+    pub deadline: Duration,
+    /// A database on a server: how long opening waits for another node that is migrating it.
+    pub migration_wait: Duration,
+    /// A database on several servers: how new tables are laid out.
+    pub distributed: Option<Distribution>,
+    /// For tests: lets commits fail. Leave it empty.
+    pub commit_faults: Option<Arc<dyn CommitFaults>>,
 }
 
 impl Default for Options {
@@ -49,6 +101,14 @@ impl Default for Options {
             pages_max: None,
             checkpoint_step_pages: 1_000,
             checkpoint_restart_pages: 16_000,
+            writers: 4,
+            password: None,
+            connect_timeout: Duration::from_secs(3),
+            statement_timeout: Duration::from_secs(15),
+            deadline: Duration::from_secs(20),
+            migration_wait: Duration::from_mins(2),
+            distributed: None,
+            commit_faults: None,
         }
     }
 }
@@ -57,7 +117,9 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// No backend answers to this kind of URL.
-    #[error("no store speaks \"{scheme}\": use sqlite:///absolute/path or sqlite:relative/path")]
+    #[error(
+        "no store speaks \"{scheme}\": use sqlite:///absolute/path, sqlite:relative/path or postgres://user@host/database"
+    )]
     Unsupported {
         /// What stands before the colon; never the rest, which may hold a password.
         scheme: String,
@@ -126,6 +188,108 @@ pub enum OpenError {
         /// What the backend says.
         message: String,
     },
+    /// No connection to the server.
+    #[error(
+        "{place} cannot be reached ({message}): check host, port, network and sslmode, and that the server runs"
+    )]
+    Unreachable {
+        /// Server and database.
+        place: String,
+        /// What the system or the server says.
+        message: String,
+    },
+    /// The server does not let this user in.
+    #[error(
+        "{place} does not let \"{user}\" in ({message}): check the user, the password and the server's pg_hba.conf"
+    )]
+    Login {
+        /// Server and database.
+        place: String,
+        /// Who.
+        user: String,
+        /// What the server says.
+        message: String,
+    },
+    /// The server has no such database.
+    #[error(
+        "{place} does not exist: CREATE DATABASE \"{database}\" ENCODING 'UTF8' TEMPLATE template0 makes it"
+    )]
+    NoDatabase {
+        /// Server and database.
+        place: String,
+        /// Its name.
+        database: String,
+    },
+    /// The user may not do what is necessary.
+    #[error(
+        "{place} does not let \"{user}\" do what is necessary ({message}): let it own the database, or a schema that its search_path begins with"
+    )]
+    DatabaseRights {
+        /// Server and database.
+        place: String,
+        /// Who.
+        user: String,
+        /// What is missing.
+        message: String,
+    },
+    /// The database does not keep Unicode.
+    #[error("{place} has the encoding {encoding}: make it with ENCODING 'UTF8'")]
+    Encoding {
+        /// Server and database.
+        place: String,
+        /// Its encoding.
+        encoding: String,
+    },
+    /// Tables of another program.
+    #[error(
+        "{place} holds tables of another program: give the store a database or a schema of its own"
+    )]
+    ForeignDatabase {
+        /// Server and database.
+        place: String,
+    },
+    /// Written by a newer program in a way that this one cannot work with.
+    #[error(
+        "{place} has a schema for programs of schema version {needs} or later, this one has {program}: use a newer program"
+    )]
+    NewerDatabase {
+        /// Server and database.
+        place: String,
+        /// The schema version that a program must have at least.
+        needs: i64,
+        /// The schema version of this program.
+        program: i64,
+    },
+    /// The history of migrations does not fit this program.
+    #[error("{place} was made by a different line of programs: {message}")]
+    DatabaseHistory {
+        /// Server and database.
+        place: String,
+        /// Which migration, and how it differs.
+        message: String,
+    },
+    /// Another node migrates, and does not come to an end.
+    #[error("{place} is being migrated by another node: wait until it has ended, then start again")]
+    MigrationWaits {
+        /// Server and database.
+        place: String,
+    },
+    /// The file of root certificates is of no use.
+    #[error("{} holds no root certificates that can be used ({message}): name a PEM file", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Anything else about a database.
+    #[error("{place} cannot be opened: {message}")]
+    DatabaseFailed {
+        /// Server and database.
+        place: String,
+        /// The cause.
+        message: String,
+    },
     /// Anything else.
     #[error("{} cannot be opened: {message}", path.display())]
     Failed {
@@ -139,7 +303,9 @@ pub enum OpenError {
 /// Opens the store that `url` names, creating or migrating it if needed. Must be called inside a tokio runtime.
 ///
 /// `sqlite:///absolute/path` and `sqlite:relative/path` name a SQLite file; the path is taken as it stands, without
-/// percent-decoding.
+/// percent-decoding. `postgres://user:password@host:port/database?sslmode=…` names a database on a server, or on several
+/// of which one writes: `host1,host2`. `sslmode` is `disable`, `prefer`, `require` (both encrypt and check nothing unless
+/// `sslrootcert=FILE` is given) or `verify-full`, which is the default for other machines.
 pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Store>, OpenError> {
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(OpenError::Url {
@@ -148,6 +314,7 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Store>, OpenErr
     };
     match scheme {
         "sqlite" => Ok(sqlite::open(sqlite_path(rest)?, options).await?),
+        "postgres" | "postgresql" => Ok(postgres::open(url, options).await?),
         other => Err(OpenError::Unsupported {
             scheme: other.to_owned(),
         }),
@@ -195,7 +362,7 @@ mod tests {
     #[tokio::test]
     async fn an_unknown_kind_of_store_is_refused_without_showing_its_password() {
         for url in [
-            "postgres://user:hunter2@host/db",
+            "mysql://user:hunter2@host/db",
             "mysql://hunter2",
             "SQLite:/a",
         ] {

@@ -12,7 +12,7 @@ use engine::value::{Scope, Sealed, Value, ValueId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
-use super::rows::{Columns, defect, failed, integer, json, rows_max};
+use super::rows::{Columns, failed, integer, json, rows_max};
 
 fn read(row: &Row<'_>, realm: RealmId) -> Result<Value, StoreError> {
     let mut columns = Columns::new(row, "value");
@@ -105,9 +105,6 @@ pub(super) fn write(
 ) -> Result<(), StoreError> {
     match write {
         ValueWrite::Insert(value) => {
-            if value.version != 1 {
-                return Err(defect("a new value begins with version 1"));
-            }
             let there = connection
                 .prepare_cached("SELECT 1 FROM value WHERE realm = ?1 AND id = ?2 LIMIT 1")
                 .and_then(|mut statement| {
@@ -124,9 +121,6 @@ pub(super) fn write(
             insert(connection, value)
         }
         ValueWrite::Supersede { value, from } => {
-            if value.version != from + 1 {
-                return Err(defect("a change of a value must make its next version"));
-            }
             let superseded = connection
                 .prepare_cached(
                     "UPDATE value SET superseded_at = ?4 \

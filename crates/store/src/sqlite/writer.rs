@@ -7,9 +7,8 @@
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use engine::batch::{Batch, LocatorWrite, MarkWrite, RecordWrite, TokenWrite, ValueWrite};
+use engine::batch::{Batch, MarkWrite};
 use engine::clock::Timestamp;
-use engine::locator::Place;
 use engine::realm::RealmId;
 use engine::store::{Decide, Query, StoreError, Usage};
 use engine::token::TokenId;
@@ -19,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::checkpoints::Checkpoints;
 use super::rows::{defect, failed, unavailable};
 use super::{events, locators, query, records, tokens, usage, values};
+use crate::batches::{check, size};
 
 /// Members of one group. With 512 the fsync is less than a thousandth of each; more would only make the first wait.
 const MEMBERS_MAX: usize = 512;
@@ -294,76 +294,6 @@ impl Writer {
     fn execute(&self, sql: &str) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
-    }
-}
-
-fn size(batch: &Batch) -> usize {
-    1 + batch.event.changes.len()
-        + batch.tokens.len()
-        + batch.values.len()
-        + batch.records.len()
-        + batch.locators.len()
-        + batch.marks.len()
-}
-
-/// What a batch promises about itself, so that no backend has to cope with the contrary: one realm, and at most one
-/// write for each row.
-fn check(batch: &Batch, realm: RealmId) -> Result<(), StoreError> {
-    fn once<T: Ord>(keys: impl Iterator<Item = T>) -> bool {
-        let mut keys: Vec<T> = keys.collect();
-        keys.sort_unstable();
-        keys.windows(2).all(|pair| pair[0] != pair[1])
-    }
-    let foreign = batch.event.realm != realm
-        || batch.tokens.iter().any(|write| match write {
-            TokenWrite::Insert(token) | TokenWrite::Update { token, .. } => token.realm != realm,
-            TokenWrite::Delete { .. } => false,
-        })
-        || batch.values.iter().any(|write| match write {
-            ValueWrite::Insert(value) | ValueWrite::Supersede { value, .. } => value.realm != realm,
-            ValueWrite::Delete { .. } | ValueWrite::Forget { .. } => false,
-        })
-        || batch.records.iter().any(|write| match write {
-            RecordWrite::Insert(record) | RecordWrite::Update { record, .. } => {
-                record.realm != realm
-            }
-            RecordWrite::Delete { .. } => false,
-        });
-    if foreign {
-        return Err(defect("a batch spans two realms"));
-    }
-    let tokens = once(batch.tokens.iter().map(|write| match write {
-        TokenWrite::Insert(token) | TokenWrite::Update { token, .. } => token.id,
-        TokenWrite::Delete { id, .. } => *id,
-    }));
-    // Forgetting is idempotent, so several versions of one value may be forgotten one after the other.
-    let values = once(batch.values.iter().filter_map(|write| match write {
-        ValueWrite::Insert(value) | ValueWrite::Supersede { value, .. } => Some(value.id),
-        ValueWrite::Delete { id, .. } => Some(*id),
-        ValueWrite::Forget { .. } => None,
-    }));
-    let records = once(batch.records.iter().map(|write| match write {
-        RecordWrite::Insert(record) | RecordWrite::Update { record, .. } => record.id,
-        RecordWrite::Delete { id, .. } => *id,
-    }));
-    let mut claimed: Vec<&Place> = Vec::new();
-    let mut released: Vec<&Place> = Vec::new();
-    for write in &batch.locators {
-        match write {
-            LocatorWrite::Claim { place, .. } => claimed.push(place),
-            LocatorWrite::Release { place, .. } => released.push(place),
-        }
-    }
-    claimed.sort_unstable();
-    // Releases are idempotent, and several former holders may let go of one place; but a claim stands alone.
-    let places = claimed.windows(2).all(|pair| pair[0] != pair[1])
-        && released
-            .iter()
-            .all(|place| claimed.binary_search(place).is_err());
-    if tokens && values && records && places {
-        Ok(())
-    } else {
-        Err(defect("a batch writes a row twice"))
     }
 }
 

@@ -1,0 +1,155 @@
+//! Connections: two pools, one for those who write and one for those who read, and what every connection is told first.
+//!
+//! The one thing to know: a [`Session`] inside a transaction must not go back to its pool half-way, also when the future
+//! that holds it is dropped. So it closes its connection, unless it is given back by [`Session::keep`].
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use deadpool_postgres::{
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
+};
+use tokio_postgres::Config;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::trouble::{Trouble, of_pool, of_statement};
+
+/// Connections are replaced after this: some services cut them after an hour, and a failover leaves them on old servers.
+const AGE_MAX: Duration = Duration::from_mins(50);
+
+/// How long the server lets a connection rest inside a transaction. It bounds how long a node that hangs, or that the
+/// network has cut off, keeps a realm locked.
+const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
+
+/// Times that every connection is bound by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// Opening one.
+    pub(super) connect: Duration,
+    /// Waiting for a place in the pool.
+    pub(super) wait: Duration,
+    /// One statement, by the server.
+    pub(super) statement: Duration,
+}
+
+/// Makes a pool of at most `size` connections; none is opened yet.
+pub(super) fn pool(
+    config: &Config,
+    tls: MakeRustlsConnect,
+    times: Times,
+    size: usize,
+) -> Result<Pool, String> {
+    let recycling = ManagerConfig {
+        // A broken connection is noticed by its task; what breaks later is noticed by the statement and repeated.
+        recycling_method: RecyclingMethod::Fast,
+    };
+    let settings = settings(times);
+    Pool::builder(Manager::from_config(config.clone(), tls, recycling))
+        .max_size(size.max(1))
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(times.wait))
+        .create_timeout(Some(times.connect * 2))
+        .recycle_timeout(Some(times.connect))
+        .post_create(Hook::async_fn(move |client: &mut ClientWrapper, _| {
+            let settings = settings.clone();
+            Box::pin(async move {
+                for setting in &settings.demanded {
+                    client
+                        .batch_execute(setting)
+                        .await
+                        .map_err(HookError::Backend)?;
+                }
+                for hint in PLANNER_HINTS {
+                    // An engine that does not know one plans as it likes.
+                    let _ = client.batch_execute(hint).await;
+                }
+                Ok(())
+            })
+        }))
+        .pre_recycle(Hook::sync_fn(|_, metrics| {
+            if metrics.age() > AGE_MAX {
+                return Err(HookError::message("old enough"));
+            }
+            Ok(())
+        }))
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+#[derive(Clone)]
+struct Settings {
+    demanded: Vec<String>,
+}
+
+/// All statements find their rows by a key, however few rows there are or seem to be: a plan that was made while a table
+/// was small must not go on reading it from end to end when it has grown.
+const PLANNER_HINTS: [&str; 3] = [
+    "SET enable_seqscan = off",
+    "SET enable_hashjoin = off",
+    "SET enable_mergejoin = off",
+];
+
+fn settings(times: Times) -> Settings {
+    let statement = times.statement.as_millis();
+    let idle = IDLE_IN_TRANSACTION_MAX.as_millis();
+    Settings {
+        demanded: vec![
+            format!("SET statement_timeout = {statement}"),
+            format!("SET lock_timeout = {}", times.wait.as_millis()),
+            format!("SET idle_in_transaction_session_timeout = {idle}"),
+            // Returning means durable, whatever the server's default is. A level that waits for other servers is kept.
+            "SELECT set_config('synchronous_commit', 'on', false) \
+             WHERE current_setting('synchronous_commit') = 'off'"
+                .to_owned(),
+        ],
+    }
+}
+
+/// A connection that is closed unless it is kept.
+pub(super) struct Session {
+    object: Option<Object>,
+}
+
+impl Session {
+    pub(super) async fn of(pool: &Pool) -> Result<Self, Trouble> {
+        let object = pool.get().await.map_err(of_pool)?;
+        Ok(Self {
+            object: Some(object),
+        })
+    }
+
+    /// No transaction is open: back to the pool.
+    pub(super) fn keep(mut self) {
+        drop(self.object.take());
+    }
+
+    /// Takes everything back that was not committed, and keeps the connection.
+    pub(super) async fn rollback(self) -> Result<(), Trouble> {
+        self.batch_execute("ROLLBACK").await.map_err(of_statement)?;
+        self.keep();
+        Ok(())
+    }
+
+    /// The same, without letting anybody wait for it.
+    pub(super) fn end_reading(self) {
+        tokio::spawn(self.rollback());
+    }
+}
+
+impl Deref for Session {
+    type Target = ClientWrapper;
+
+    fn deref(&self) -> &ClientWrapper {
+        self.object
+            .as_deref()
+            .expect("it is taken only by what consumes the session")
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take() {
+            drop(Object::take(object));
+        }
+    }
+}

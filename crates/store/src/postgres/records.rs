@@ -1,0 +1,190 @@
+//! The `record` table.
+//!
+//! The one thing to know: kinds and bodies mean nothing here; a tombstone is a row like others, with an index of its own
+//! for the purge. Records above each other come in one statement, because each step upward would be a round trip.
+
+use engine::batch::RecordWrite;
+use engine::clock::Timestamp;
+use engine::realm::RealmId;
+use engine::record::{Record, RecordId};
+use engine::store::StoreError;
+use engine::token::State;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::rows::{Columns, Parameter, each, integer, json, text, try_each};
+use super::script::{CHUNK_ROWS, Check, Script};
+
+/// The columns that [`read`] takes, in its order.
+macro_rules! columns {
+    () => {
+        "id, kind, version, state, expires_at, parent, created_at, created_by, updated_at, updated_by, addresses, \
+         locators, marks, body"
+    };
+}
+
+/// By id, each with what is above it, `$3` records high at the most.
+pub(super) const FIND_UPWARD: &str = concat!(
+    "WITH RECURSIVE above (id, parent, height) AS (\
+     SELECT id, parent, 1 FROM record WHERE realm = $1 AND id = ANY($2::uuid[]) \
+     UNION SELECT record.id, record.parent, above.height + 1 \
+     FROM above JOIN record ON record.realm = $1 AND record.id = above.parent WHERE above.height < $3::bigint) \
+     SELECT ",
+    columns!(),
+    " FROM record WHERE realm = $1 AND id = ANY(ARRAY(SELECT above.id FROM above))"
+);
+
+/// Of one kind, in order of id, from the first.
+pub(super) const FIRST: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM record WHERE realm = $1 AND kind = $2 ORDER BY id LIMIT $3"
+);
+
+/// Of one kind, in order of id, after one.
+pub(super) const AFTER: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM record WHERE realm = $1 AND kind = $2 AND id > $4 ORDER BY id LIMIT $3"
+);
+
+/// Tombstones, in order of id.
+pub(super) const DELETED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM record WHERE realm = $1 AND state = 'deleted' AND updated_at < $2 ORDER BY id LIMIT $3"
+);
+
+/// The arrays of [`arrays`], from the second parameter on.
+macro_rules! unnested {
+    ($more:literal, $name:literal) => {
+        concat!(
+            "unnest($2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::uuid[], $8::bigint[], \
+             $9::text[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]",
+            $more,
+            ") AS row (",
+            columns!(),
+            $name,
+            ")"
+        )
+    };
+}
+
+pub(super) fn read(row: &Row, realm: RealmId) -> Result<Record, StoreError> {
+    let mut columns = Columns::new(row, "record");
+    Ok(Record {
+        realm,
+        id: RecordId(columns.take()?),
+        kind: columns.text()?,
+        version: columns.count()?,
+        state: columns.word(State::from_word)?,
+        expires_at: columns.optional_instant()?,
+        parent: columns.take::<Option<Uuid>>()?.map(RecordId),
+        created_at: columns.instant()?,
+        created_by: columns.text()?,
+        updated_at: columns.instant()?,
+        updated_by: columns.text()?,
+        addresses: columns.json()?,
+        locators: columns.json()?,
+        marks: columns.json()?,
+        body: columns.json()?,
+    })
+}
+
+/// The realm, then an array for each column, in the order of `columns!`.
+fn arrays<'a>(realm: RealmId, records: &[&'a Record]) -> Result<Vec<Parameter<'a>>, StoreError> {
+    Ok(vec![
+        Box::new(realm.0),
+        each(records, |record| record.id.0),
+        each(records, |record| text(&record.kind)),
+        try_each(records, |record| integer(record.version))?,
+        each(records, |record| record.state.word()),
+        each(records, |record| {
+            record.expires_at.map(Timestamp::as_micros)
+        }),
+        each(records, |record| record.parent.map(|parent| parent.0)),
+        each(records, |record| record.created_at.as_micros()),
+        each(records, |record| text(&record.created_by)),
+        each(records, |record| record.updated_at.as_micros()),
+        each(records, |record| text(&record.updated_by)),
+        try_each(records, |record| json(&record.addresses))?,
+        try_each(records, |record| json(&record.locators))?,
+        try_each(records, |record| json(&record.marks))?,
+        try_each(records, |record| json(&record.body))?,
+    ])
+}
+
+fn taken() -> StoreError {
+    StoreError::Taken {
+        space: "record".to_owned(),
+    }
+}
+
+fn stale() -> StoreError {
+    StoreError::Stale
+}
+
+/// Adds the statements for these writes, each of another record.
+pub(super) fn write<'a>(
+    script: &mut Script<'a>,
+    realm: RealmId,
+    writes: impl Iterator<Item = &'a RecordWrite>,
+) -> Result<(), StoreError> {
+    let (mut inserted, mut updated, mut former) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut deleted, mut last) = (Vec::new(), Vec::new());
+    for write in writes {
+        match write {
+            RecordWrite::Insert(record) => inserted.push(record),
+            RecordWrite::Update { record, from } => {
+                updated.push(record);
+                former.push(integer(*from)?);
+            }
+            RecordWrite::Delete { id, from } => {
+                deleted.push(id.0);
+                last.push(from.cast_signed());
+            }
+        }
+    }
+    for chunk in inserted.chunks(CHUNK_ROWS) {
+        script.write(
+            concat!(
+                "INSERT INTO record (realm, ",
+                columns!(),
+                ") SELECT $1::uuid, row.* FROM ",
+                unnested!("", ""),
+                " ON CONFLICT (realm, id) DO NOTHING"
+            ),
+            arrays(realm, chunk)?,
+            Check::Rows(chunk.len(), taken),
+        );
+    }
+    for (chunk, former) in updated.chunks(CHUNK_ROWS).zip(former.chunks(CHUNK_ROWS)) {
+        let mut parameters = arrays(realm, chunk)?;
+        parameters.push(Box::new(former.to_vec()));
+        script.write(
+            concat!(
+                "UPDATE record SET kind = row.kind, version = row.version, state = row.state, \
+                 expires_at = row.expires_at, parent = row.parent, created_at = row.created_at, \
+                 created_by = row.created_by, updated_at = row.updated_at, updated_by = row.updated_by, \
+                 addresses = row.addresses, locators = row.locators, marks = row.marks, body = row.body FROM ",
+                unnested!(", $16::bigint[]", ", former"),
+                " WHERE record.realm = $1 AND record.id = row.id AND record.version = row.former"
+            ),
+            parameters,
+            Check::Rows(chunk.len(), stale),
+        );
+    }
+    for (chunk, last) in deleted.chunks(CHUNK_ROWS).zip(last.chunks(CHUNK_ROWS)) {
+        script.write(
+            "DELETE FROM record USING unnest($2::uuid[], $3::bigint[]) AS gone (id, version) \
+             WHERE record.realm = $1 AND record.id = gone.id AND record.version = gone.version",
+            vec![
+                Box::new(realm.0),
+                Box::new(chunk.to_vec()),
+                Box::new(last.to_vec()),
+            ],
+            Check::Rows(chunk.len(), stale),
+        );
+    }
+    Ok(())
+}
