@@ -5,11 +5,6 @@
 
 mod batches;
 mod gather;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the backend that needs it follows"
-)]
 mod nodes;
 mod postgres;
 mod sqlite;

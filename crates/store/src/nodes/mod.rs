@@ -7,7 +7,7 @@
 //! `docs/decisions/0010-in-force-on-every-node.md`.
 
 mod assent;
-mod member;
+pub(crate) mod member;
 
 use std::time::Duration;
 
@@ -17,8 +17,6 @@ use engine::realm::RealmId;
 use uuid::Uuid;
 
 pub(crate) use assent::{Assent, Roster, Step};
-pub(crate) use member::Member;
-
 /// How long a node may answer from memory after it has asked for its lease. It is also what a write waits at the most
 /// for a node that hangs: shorter leases are renewed more often and are lost in shorter stalls.
 pub(crate) const LEASE: Duration = Duration::from_millis(1_500);

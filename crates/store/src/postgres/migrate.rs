@@ -24,11 +24,18 @@ struct Migration {
 }
 
 /// All of them, in order. What stands here is checked against the directory by a test.
-const MIGRATIONS: [Migration; 1] = [Migration {
-    number: 1,
-    name: "first_tables",
-    text: include_str!("migrations/V1__first_tables.sql"),
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        number: 1,
+        name: "first_tables",
+        text: include_str!("migrations/V1__first_tables.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "nodes",
+        text: include_str!("migrations/V2__nodes.sql"),
+    },
+];
 
 /// What the program writes into `schema.program`, so that it knows its own.
 const PROGRAM: &str = "tokenhouse";

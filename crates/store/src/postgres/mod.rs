@@ -8,6 +8,7 @@ mod events;
 mod faults;
 mod locators;
 mod migrate;
+mod nodes;
 mod open;
 mod pool;
 mod query;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::clock::Timestamp;
 use engine::event::{Change, Event, EventId, Subject};
+use engine::live::LiveIndex;
 use engine::locator::{Holder, Key};
 use engine::realm::RealmId;
 use engine::record::{Record, RecordId};
@@ -80,6 +82,14 @@ fn ended(error: &JoinError) -> StoreError {
 
 #[async_trait]
 impl Store for Postgres {
+    fn share(&self, live: &Arc<LiveIndex>) {
+        self.writer.nodes.share(live);
+    }
+
+    async fn join(&self, settings: &[u8]) -> Result<(), engine::store::JoinError> {
+        self.writer.nodes.join(settings).await
+    }
+
     async fn commit(&self, query: Query, decide: Decide) -> Result<bool, StoreError> {
         let pass = self.door.enter().await?;
         self.writer.write(query, decide, pass).await
@@ -304,6 +314,7 @@ impl Store for Postgres {
 
     async fn close(&self) {
         self.door.close().await;
+        self.writer.nodes.close().await;
         self.writer.pool.close();
         self.readers.pool.close();
     }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -19,6 +19,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Postgres;
 use super::migrate::migrate;
+use super::nodes::Nodes;
 use super::pool::{Session, Times, pool};
 use super::queue::Door;
 use super::readers::Readers;
@@ -134,15 +135,19 @@ pub(crate) async fn open(url: &str, options: Options) -> Result<Arc<Postgres>, O
     )
     .await?;
     check_rights(&place, &writers).await?;
+    let nodes = Nodes::new(&config, &tls, writers.clone());
     let readers = pool(&config, tls, times, options.readers).map_err(failed)?;
     Ok(Arc::new(Postgres {
         place,
         door: Door::new(options.queue, options.wait),
-        writer: Arc::new(Writer::new(
-            writers,
-            options.deadline,
-            options.commit_faults,
-        )),
+        writer: Arc::new(Writer {
+            pool: writers,
+            readers: readers.clone(),
+            nodes,
+            deadline: options.deadline,
+            faults: options.commit_faults,
+            lines: Mutex::default(),
+        }),
         readers: Readers {
             pool: readers,
             deadline: options.deadline,
@@ -200,6 +205,9 @@ async fn check_rights(place: &Place, pool: &deadpool_postgres::Pool) -> Result<(
         "event",
         "change",
         "usage",
+        "node",
+        "hold",
+        "acknowledgement",
     ] {
         let granted = session
             .query_one(

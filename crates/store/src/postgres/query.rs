@@ -338,6 +338,26 @@ impl<'q> Gathering<'q> {
         }
     }
 
+    /// Does all of it in a snapshot of its own.
+    pub(super) async fn read(&mut self, pool: &Pool) -> Result<(), Trouble> {
+        // Also for nothing: a store that is closed says so.
+        let session = Session::of(pool).await?;
+        let needs = self.walk();
+        if needs.is_empty() {
+            session.keep();
+            return Ok(());
+        }
+        let mut script = Script::default();
+        self.ask(&needs, &mut script);
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let answers = script.read(&session, Some(begin)).await?;
+        let taken = self.take(needs, &mut answers.into_iter());
+        taken.map_err(Trouble::Refused)?;
+        self.finish(&session).await?;
+        session.end_reading();
+        Ok(())
+    }
+
     /// What became of each query, in the order given.
     pub(super) fn into_progress(self) -> impl Iterator<Item = Progress> {
         self.queries.into_iter().map(|(_, progress)| progress)
@@ -368,20 +388,9 @@ impl Attempt for Fetch<'_> {
     type Output = Rows;
 
     async fn attempt(&mut self) -> Result<Rows, Trouble> {
-        let session = Session::of(self.pool).await?;
         let queries = std::iter::once(self.query);
         let mut gathering = Gathering::new(self.query.realm, queries);
-        let needs = gathering.walk();
-        if !needs.is_empty() {
-            let mut script = Script::default();
-            gathering.ask(&needs, &mut script);
-            let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-            let answers = script.read(&session, Some(begin)).await?;
-            let taken = gathering.take(needs, &mut answers.into_iter());
-            taken.map_err(Trouble::Refused)?;
-            gathering.finish(&session).await?;
-        }
-        session.end_reading();
+        gathering.read(self.pool).await?;
         match gathering.into_progress().next() {
             Some(Progress::Done(rows, _)) => rows.map_err(Trouble::Refused),
             _ => Ok(Rows::default()),

@@ -159,6 +159,12 @@ pub(super) fn of_statement(error: Error) -> Trouble {
     )
 }
 
+/// An error while a connection is being opened.
+#[allow(clippy::needless_pass_by_value, reason = "it is what `map_err` passes")]
+pub(super) fn of_connection(error: Error) -> Trouble {
+    Trouble::Unreachable(shown(&error))
+}
+
 /// An error on the way to a connection.
 pub(super) fn of_pool(error: PoolError) -> Trouble {
     match error {

@@ -7,7 +7,7 @@
 //!
 //! The stages are functions of their own: [`Group::gather`], [`Group::decide`], [`Group::apply`], [`commit`], the answers.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,12 +15,14 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use engine::batch::{Batch, LocatorWrite, MarkWrite, RecordWrite, TokenWrite, ValueWrite};
 use engine::event::{Event, EventId};
+use engine::live::{self, LiveKey};
 use engine::realm::RealmId;
 use engine::store::{Decide, Lookup, Query, Rows, StoreError};
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 
 use super::faults::{CommitFaults, Fault, Moment};
+use super::nodes::{Mine, Nodes, Permit, STANDS};
 use super::pool::Session;
 use super::query::{Gathering, Progress, Touched, untouched};
 use super::queue::Pass;
@@ -42,6 +44,15 @@ const MARKED_ROWS: usize = 1_000;
 
 /// Bytes of content that one group writes, after which it takes no further member.
 const BYTES_MAX: usize = 16 << 20;
+
+/// Groups of one realm that are under way where there are other nodes: while some wait for them, one writes.
+const RUNNERS_IN_COMPANY: usize = 4;
+
+/// How often a member may come to something else than was foreseen, before the whole realm is held for it.
+const MISSES_MAX: usize = 3;
+
+/// Between two attempts to find out that a transaction has ended.
+const SETTLING: Duration = Duration::from_millis(200);
 
 /// What begins and precedes the end of a transaction.
 pub(super) mod on_commit {
@@ -69,6 +80,8 @@ struct Member {
     reply: Reply,
     /// The event of an attempt that may have been committed.
     attempted: Option<EventId>,
+    /// How often its permit did not cover what it came to.
+    missed: usize,
     answer: Option<Result<bool, StoreError>>,
     _pass: Pass,
 }
@@ -91,29 +104,40 @@ impl Member {
 /// All groups.
 pub(super) struct Writer {
     pub(super) pool: Pool,
+    /// For looking at what a group is about to change, where others must be told.
+    pub(super) readers: Pool,
+    pub(super) nodes: Arc<Nodes>,
     /// Time for one group, with its repetitions.
     pub(super) deadline: Duration,
     pub(super) faults: Option<Arc<dyn CommitFaults>>,
     /// What has gathered, for each realm of which a group is under way.
-    waiting: Mutex<HashMap<RealmId, VecDeque<Member>>>,
+    pub(super) lines: Mutex<HashMap<RealmId, Line>>,
+}
+
+/// Those who wait to write in one realm.
+#[derive(Default)]
+pub(super) struct Line {
+    waiting: VecDeque<Member>,
+    /// Tasks that take groups from it.
+    runners: usize,
+    /// Held from the beginning of a transaction to its end, so that groups of this process do not wait for one another
+    /// with a connection in their hands.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Writer {
-    pub(super) fn new(
-        pool: Pool,
-        deadline: Duration,
-        faults: Option<Arc<dyn CommitFaults>>,
-    ) -> Self {
-        Self {
-            pool,
-            deadline,
-            faults,
-            waiting: Mutex::default(),
-        }
+    fn lines(&self) -> MutexGuard<'_, HashMap<RealmId, Line>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<RealmId, VecDeque<Member>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Groups of one realm that may be under way. Alone, a second one would only make the first smaller; beside others a
+    /// group waits for them, and the next need not wait for that.
+    fn runners_max(&self) -> usize {
+        if self.nodes.has_company() {
+            RUNNERS_IN_COMPANY
+        } else {
+            1
+        }
     }
 
     /// Does one write, with others; waits for as long as it takes, but goes on if it is not waited for.
@@ -130,13 +154,17 @@ impl Writer {
             decide,
             reply,
             attempted: None,
+            missed: 0,
             answer: None,
             _pass: pass,
         };
         let begins = {
-            let mut waiting = self.waiting();
-            let begins = !waiting.contains_key(&realm);
-            waiting.entry(realm).or_default().push_back(member);
+            let runners_max = self.runners_max();
+            let mut lines = self.lines();
+            let line = lines.entry(realm).or_default();
+            line.waiting.push_back(member);
+            let begins = line.runners < runners_max;
+            line.runners += usize::from(begins);
             begins
         };
         if begins {
@@ -153,12 +181,15 @@ impl Writer {
     /// Works until nobody of this realm waits any more.
     async fn run(self: Arc<Self>, realm: RealmId) {
         let sizes = metrics::histogram!("tokenhouse_store_group_members");
-        while let Some(members) = self.next(realm) {
+        while let Some((members, turn)) = self.next(realm) {
             sizes.record(f64::from(u32::try_from(members.len()).unwrap_or(u32::MAX)));
             let group = Group {
                 writer: &self,
                 realm,
                 members,
+                turn,
+                permit: None,
+                mine: None,
             };
             // A defect must not leave a realm in which nobody writes any more; those of its group are told by the end of
             // their channel.
@@ -167,21 +198,21 @@ impl Writer {
                 tracing::error!(%realm, "a group of writes panicked");
                 Vec::new()
             });
-            if let Some(waiting) = self.waiting().get_mut(&realm) {
-                for member in put_off.into_iter().rev() {
-                    waiting.push_front(member);
-                }
+            let mut lines = self.lines();
+            let line = lines.entry(realm).or_default();
+            for member in put_off.into_iter().rev() {
+                line.waiting.push_front(member);
             }
         }
     }
 
-    /// The next group, or nothing any more.
-    fn next(&self, realm: RealmId) -> Option<Vec<Member>> {
-        let mut waiting = self.waiting();
-        let queue = waiting.get_mut(&realm)?;
+    /// The next group, or nothing any more: then the one who asks is to end.
+    fn next(&self, realm: RealmId) -> Option<(Vec<Member>, Arc<tokio::sync::Mutex<()>>)> {
+        let mut lines = self.lines();
+        let line = lines.get_mut(&realm)?;
         let mut weight = 0;
         let mut count = 0;
-        for member in queue.iter().take(MEMBERS_MAX) {
+        for member in line.waiting.iter().take(MEMBERS_MAX) {
             weight += member.weight();
             if count > 0 && weight > ROWS_MAX {
                 break;
@@ -189,10 +220,16 @@ impl Writer {
             count += 1;
         }
         if count == 0 {
-            waiting.remove(&realm);
+            line.runners -= 1;
+            if line.runners == 0 {
+                lines.remove(&realm);
+            }
             return None;
         }
-        Some(queue.drain(..count).collect())
+        Some((
+            line.waiting.drain(..count).collect(),
+            Arc::clone(&line.turn),
+        ))
     }
 }
 
@@ -203,25 +240,33 @@ enum Fate {
     Done,
     /// Something in it was refused, and it cannot be told whose it was: each has to be tried alone.
     Apart,
+    /// Its permit was taken away: another one is needed.
+    Unpermitted,
 }
 
 /// Members of one transaction.
 struct Group<'w> {
-    writer: &'w Writer,
+    writer: &'w Arc<Writer>,
     realm: RealmId,
     members: Vec<Member>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// What it may change that others remember.
+    permit: Option<Permit>,
+    /// What this process itself does not remember until the outcome of the last attempt is certain.
+    mine: Option<Mine>,
 }
 
 impl Group<'_> {
     /// Runs it, answers everybody, and gives back those who were put off.
     async fn finish(mut self) -> Vec<Member> {
         match self.until_certain().await {
-            Ok(Fate::Done) => {}
+            Ok(Fate::Done | Fate::Unpermitted) => {}
             Err(StoreError::Unavailable { message, .. }) => self.fail(&message),
             Err(error) if self.members.len() == 1 => self.members[0].answer = Some(Err(error)),
             // Or one of them has met a damaged row, or something that the database does not take.
             Ok(Fate::Apart) | Err(_) => self.apart().await,
         }
+        self.settle();
         let mut put_off = Vec::new();
         for mut member in self.members {
             match member.answer.take() {
@@ -246,16 +291,87 @@ impl Group<'_> {
                 writer: self.writer,
                 realm: self.realm,
                 members: vec![member],
+                turn: Arc::clone(&self.turn),
+                permit: self.permit.clone(),
+                mine: None,
             };
             while alone.members[0].is_open() {
                 match alone.until_certain().await {
-                    Ok(_) => {}
+                    // If it is still open, its permit was not enough.
+                    Ok(_) => alone.permit = None,
                     Err(StoreError::Unavailable { message, .. }) => alone.fail(&message),
                     Err(error) => alone.members[0].answer = Some(Err(error)),
                 }
             }
+            alone.settle();
             self.members.append(&mut alone.members);
         }
+    }
+
+    /// Lets go of permit and keys if the outcome is certain; otherwise as soon as the transaction has ended for certain,
+    /// which its realm's lock tells.
+    fn settle(&mut self) {
+        let (permit, mine) = (self.permit.take(), self.mine.take());
+        if mine.is_none() {
+            return;
+        }
+        let (pool, realm) = (self.writer.pool.clone(), self.realm);
+        tokio::spawn(async move {
+            while let Err(trouble) = ended_for_certain(&pool, realm).await {
+                if matches!(trouble, Trouble::Refused(_)) && pool.is_closed() {
+                    // The memory ends with the store; the hold is taken away by others.
+                    break;
+                }
+                tokio::time::sleep(SETTLING).await;
+            }
+            drop((permit, mine));
+        });
+    }
+
+    /// A permit for what its members come to.
+    async fn permitted(&mut self) -> Result<Permit, Trouble> {
+        let nodes = &self.writer.nodes;
+        if let Some(permit) = nodes.permit_alone(self.realm).await? {
+            return Ok(permit);
+        }
+        if self
+            .members
+            .iter()
+            .any(|member| member.missed >= MISSES_MAX)
+        {
+            return nodes.permit_all(self.realm).await;
+        }
+        let keys = self.foresee().await?;
+        self.writer.nodes.permit(self.realm, keys).await
+    }
+
+    /// What the open members would change if their transaction ran now. Those who would change nothing have their answer.
+    async fn foresee(&mut self) -> Result<BTreeSet<LiveKey>, Trouble> {
+        let mut keys = BTreeSet::new();
+        let fresh = |member: &&Member| member.is_open() && member.attempted.is_none();
+        let queries = self
+            .members
+            .iter()
+            .filter(fresh)
+            .map(|member| &member.query);
+        let mut gathering = Gathering::new(self.realm, queries);
+        gathering.read(&self.writer.readers).await?;
+        let progress: Vec<Progress> = gathering.into_progress().collect();
+        let fresh = self.members.iter_mut().filter(|member| {
+            // The same as above, of which the borrow checker lets nothing be shared.
+            member.is_open() && member.attempted.is_none()
+        });
+        for (member, progress) in fresh.zip(progress) {
+            let Progress::Done(found, _) = progress else {
+                continue;
+            };
+            match found.and_then(|rows| decided(member, &rows)) {
+                Ok(Some(batch)) => keys.extend(live::touched(&batch)),
+                Ok(None) => member.answer = Some(Ok(false)),
+                Err(error) => member.answer = Some(Err(error)),
+            }
+        }
+        Ok(keys)
     }
 
     /// Answers everybody who has none that the store is unavailable.
@@ -272,7 +388,7 @@ impl Group<'_> {
 
     /// Begins the transaction, settles what an earlier attempt left in doubt, and reads what the queries of all open
     /// members ask for. `None` if the realm had no lock yet: it has now.
-    async fn gather(&mut self, session: &Session) -> Result<Option<Vec<Progress>>, Trouble> {
+    async fn gather(&mut self, session: &Session, permit: &Permit) -> Result<Gathered, Trouble> {
         let mut queries = Vec::new();
         let mut attempted = Vec::new();
         for member in self.members.iter().filter(|member| member.is_open()) {
@@ -284,6 +400,9 @@ impl Group<'_> {
 
         let mut script = Script::default();
         script.ask(LOCK, vec![Box::new(self.realm.0)]);
+        if let Some(hold) = permit.hold() {
+            script.ask(STANDS, vec![Box::new(self.realm.0), Box::new(hold.0)]);
+        }
         if in_doubt {
             script.ask(
                 events::WHICH,
@@ -296,8 +415,9 @@ impl Group<'_> {
         let mut answers = answers.into_iter();
         if answers.next().is_none_or(|locked| locked.is_empty()) {
             // Nothing was locked, so what was read may be old already.
-            return Ok(None);
+            return Ok(Gathered::Unlocked);
         }
+        let stands = permit.hold().is_none() || answers.next().is_some_and(|rows| !rows.is_empty());
         let mut applied = HashSet::new();
         if in_doubt {
             for row in answers.next().unwrap_or_default() {
@@ -320,7 +440,12 @@ impl Group<'_> {
                 *progress = Progress::Open;
             }
         }
-        Ok(Some(
+        // The earlier attempt is in force by now, or never will be.
+        self.mine = None;
+        if !stands {
+            return Ok(Gathered::Unpermitted);
+        }
+        Ok(Gathered::Rows(
             progress
                 .into_iter()
                 .filter(|progress| matches!(progress, Progress::Done(..)))
@@ -330,7 +455,7 @@ impl Group<'_> {
 
     /// Asks the open members in their order. Gives the batches with the places of their members; a member that neither
     /// has a batch nor an answer is put off.
-    fn decide(&mut self, gathered: Vec<Progress>) -> Vec<(usize, Batch)> {
+    fn decide(&mut self, gathered: Vec<Progress>, permit: &Permit) -> Vec<(usize, Batch)> {
         let mut batches = Vec::new();
         let mut written = HashSet::new();
         let (mut rows, mut bytes) = (0, 0);
@@ -357,6 +482,10 @@ impl Group<'_> {
             };
             let touched = touched(&batch);
             if !untouched(&touched, &written) {
+                continue;
+            }
+            if !permit.covers(&live::touched(&batch)) {
+                member.missed += 1;
                 continue;
             }
             written.extend(touched);
@@ -409,17 +538,31 @@ impl Attempt for Group<'_> {
     type Output = Fate;
 
     async fn attempt(&mut self) -> Result<Fate, Trouble> {
+        let permit = match &self.permit {
+            Some(permit) => permit.clone(),
+            None => self.permitted().await?,
+        };
+        self.permit = Some(permit.clone());
+        let turn = Arc::clone(&self.turn);
+        let _turn = turn.lock().await;
         let session = Session::of(&self.writer.pool).await?;
         let gathered = loop {
-            if let Some(gathered) = self.gather(&session).await? {
-                break gathered;
+            match self.gather(&session, &permit).await? {
+                Gathered::Rows(rows) => break rows,
+                Gathered::Unpermitted => {
+                    session.end_reading();
+                    self.writer.nodes.is_gone(&permit);
+                    self.permit = None;
+                    return Ok(Fate::Unpermitted);
+                }
+                Gathered::Unlocked => {}
             }
             let ended = session.batch_execute("ROLLBACK").await;
             ended.map_err(of_statement)?;
             let made = session.execute(MAKE_LOCK, &[&self.realm.0]).await;
             made.map_err(of_statement)?;
         };
-        let batches = self.decide(gathered);
+        let batches = self.decide(gathered, &permit);
         if batches.is_empty() {
             session.end_reading();
             return Ok(Fate::Done);
@@ -438,8 +581,11 @@ impl Attempt for Group<'_> {
         for (index, batch) in &batches {
             self.members[*index].attempted = Some(batch.event.id);
         }
+        let keys = batches.iter().flat_map(|(_, batch)| live::touched(batch));
+        self.mine = Some(self.writer.nodes.mine(keys.collect()));
         let committed = commit(session, self.writer.faults.as_ref()).await;
         committed.map_err(Trouble::Again)?;
+        self.mine = None;
         for (index, _) in &batches {
             let member = &mut self.members[*index];
             member.attempted = None;
@@ -452,6 +598,33 @@ impl Attempt for Group<'_> {
         let mut open = self.members.iter().filter(|member| member.is_open());
         open.any(|member| member.attempted.is_some())
     }
+}
+
+/// What a transaction has found after its beginning.
+enum Gathered {
+    /// The realm has no lock yet.
+    Unlocked,
+    /// The permit's hold is not there any more.
+    Unpermitted,
+    /// What became of each open member's query.
+    Rows(Vec<Progress>),
+}
+
+/// A session in a transaction that has locked a realm.
+pub(super) async fn locked(pool: &Pool, realm: RealmId) -> Result<Session, Trouble> {
+    let session = Session::of(pool).await?;
+    let made = session.execute(MAKE_LOCK, &[&realm.0]).await;
+    made.map_err(of_statement)?;
+    let begun = session.batch_execute(on_commit::BEGIN).await;
+    begun.map_err(of_statement)?;
+    let locked = session.query(LOCK, &[&realm.0]).await;
+    locked.map_err(of_statement)?;
+    Ok(session)
+}
+
+/// Returns when every transaction has ended that wrote in a realm before this call.
+async fn ended_for_certain(pool: &Pool, realm: RealmId) -> Result<(), Trouble> {
+    locked(pool, realm).await?.rollback().await
 }
 
 /// Commits. After an error it cannot be told whether it happened, whatever the error is.

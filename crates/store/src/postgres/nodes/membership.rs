@@ -1,0 +1,354 @@
+//! The task of a member: joins, renews its lease, lets go of what is held, and tidies up after those who have died.
+//!
+//! The one thing to know: it is one task, and each statement is awaited before the next is sent. So the holds that it
+//! sees are never older than those it saw before, which is what lets it take a missing one for released.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use engine::clock::Timestamp;
+use engine::live::LiveIndex;
+use engine::realm::RealmId;
+use engine::store::{JoinError, StoreError};
+use tokio::sync::oneshot;
+
+use super::super::trouble::Trouble;
+use super::link::{ACKNOWLEDGEMENTS, HOLDS};
+use super::{Nodes, table};
+use crate::nodes::member::{Member, Renewed};
+use crate::nodes::{Hold, HoldId, LEASE, MARGIN, NodeId, ProcessId, RENEWAL, Renewal, Row};
+
+/// How often holds are looked for where there is company; notices make it faster.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a hold of a process that is no member is left alone: programs that only write are none.
+const STRAY: Duration = Duration::from_secs(20);
+
+/// How often what was said of holds that are gone is looked for.
+const SWEEP: Duration = Duration::from_mins(1);
+
+/// What the task remembers from one round to the next.
+struct Rounds {
+    /// None for a process that answers nothing from memory: nobody waits for it, but it looks who is there.
+    speaker: Option<Speaker>,
+    /// When the lease is to be renewed, and who is there is to be looked at.
+    renewal_due: Duration,
+    sweep_due: Duration,
+    /// Since when holds of processes that are no members have been seen.
+    stray: HashMap<HoldId, Duration>,
+}
+
+/// Who speaks for a memory.
+struct Speaker {
+    member: Member,
+    live: Arc<LiveIndex>,
+    settings: Vec<u8>,
+    skewed: bool,
+}
+
+impl Nodes {
+    /// Becomes a member, if there is a memory to speak for, and stays one. Returns when memory may answer.
+    pub(in super::super) async fn join(self: &Arc<Self>, settings: &[u8]) -> Result<(), JoinError> {
+        self.agree(settings).await?;
+        let speaker = self.live().map(|live| Speaker {
+            member: Member::new(Arc::clone(&live), self.process),
+            live,
+            settings: settings.to_vec(),
+            skewed: false,
+        });
+        let speaks = speaker.is_some();
+        let rounds = Rounds {
+            speaker,
+            renewal_due: Duration::ZERO,
+            sweep_due: self.now() + SWEEP,
+            stray: HashMap::new(),
+        };
+        let (first, joined) = oneshot::channel();
+        let task = tokio::spawn(run(Arc::downgrade(self), rounds, first));
+        self.keep(task);
+        if !speaks {
+            return Ok(());
+        }
+        // It tries for as long as it takes; who cannot wait gives up by itself.
+        let _ = joined.await;
+        // Two that started at the same time with different settings have both seen nobody.
+        let agreed = self.agree(settings).await;
+        if agreed.is_err() {
+            self.close().await;
+        }
+        agreed
+    }
+
+    /// Compares the settings with those of all nodes that live.
+    async fn agree(&self, settings: &[u8]) -> Result<(), JoinError> {
+        let mut suspects: Option<Vec<(NodeId, i64)>> = None;
+        loop {
+            let nodes = table::nodes(&self.durable).await.map_err(join_error)?;
+            let differing: Vec<(NodeId, i64)> = nodes
+                .into_iter()
+                .filter(|node| !node.row.expelled && node.row.process != self.process)
+                .filter(|node| node.settings != settings)
+                .map(|node| (node.row.id, node.renewals))
+                .collect();
+            let Some(before) = suspects else {
+                if differing.is_empty() {
+                    return Ok(());
+                }
+                // It may have died without a word: whoever lives renews its lease meanwhile.
+                suspects = Some(differing);
+                tokio::time::sleep(LEASE + MARGIN).await;
+                continue;
+            };
+            if differing.iter().any(|node| !before.contains(node)) {
+                return Err(JoinError::OtherSettings);
+            }
+            let dead: Vec<NodeId> = differing.into_iter().map(|(id, _)| id).collect();
+            table::expel(&self.durable, &dead)
+                .await
+                .map_err(join_error)?;
+            return Ok(());
+        }
+    }
+
+    /// Leaves: memory answers no more, and nothing in the store speaks of this process.
+    pub(super) async fn leave(&self) {
+        if let Some(live) = self.live() {
+            live.require_lease();
+            live.clear();
+        }
+        // What cannot be taken away now is taken away by others.
+        let tidy = async {
+            let nodes = table::nodes(&self.durable).await?;
+            let mine: Vec<NodeId> = nodes
+                .iter()
+                .filter(|node| node.row.process == self.process)
+                .map(|node| node.row.id)
+                .collect();
+            table::remove(&self.durable, &mine).await?;
+            let mut own: HashMap<RealmId, Vec<HoldId>> = HashMap::new();
+            let holds = table::holds(&self.durable).await?;
+            for hold in holds.iter().filter(|hold| hold.owner == self.process) {
+                own.entry(hold.realm).or_default().push(hold.id);
+            }
+            for (realm, holds) in own {
+                table::release(&self.durable, realm, &holds).await?;
+            }
+            table::wake(&self.quick, HOLDS).await
+        };
+        if let Err(error) = tidy.await {
+            tracing::debug!(?error, "left without a word");
+        }
+    }
+
+    /// Joins or renews if it is time, and lets go of what is held.
+    async fn round(&self, rounds: &mut Rounds) -> Result<(), Trouble> {
+        let now = self.now();
+        let due = now >= rounds.renewal_due;
+        let asked_at = match &mut rounds.speaker {
+            Some(speaker) => {
+                let asked_at = speaker.live.clocks();
+                let renewed = self.keep_up(speaker, due).await?;
+                renewed.then_some(asked_at)
+            }
+            None => None,
+        };
+        let renewed = asked_at.is_some();
+        let rows = if renewed || (due && rounds.speaker.is_none()) {
+            Some(self.read_rows().await?)
+        } else {
+            None
+        };
+        let holds = table::holds(&self.durable).await?;
+        if let Some(speaker) = &mut rounds.speaker {
+            self.let_go(speaker, &holds).await?;
+            if let Some(asked_at) = asked_at {
+                self.take_lease(speaker, asked_at).await?;
+            }
+        }
+        let Some(rows) = rows else { return Ok(()) };
+        rounds.renewal_due = now + RENEWAL;
+        self.tidy(rounds, &rows, &holds).await
+    }
+
+    async fn read_rows(&self) -> Result<Vec<Row>, Trouble> {
+        let nodes = table::nodes(&self.durable).await?;
+        let rows: Vec<Row> = nodes.into_iter().map(|node| node.row).collect();
+        self.saw(&rows, self.now());
+        Ok(rows)
+    }
+
+    /// Joins or renews; says whether it did, and so may take a lease.
+    async fn keep_up(&self, speaker: &mut Speaker, due: bool) -> Result<bool, Trouble> {
+        let member = &mut speaker.member;
+        let Some(id) = member.present() else {
+            let id = NodeId(self.random());
+            table::join(&self.durable, id, self.process, &speaker.settings).await?;
+            member.joined(id);
+            return Ok(true);
+        };
+        if !due {
+            return Ok(false);
+        }
+        if table::renew(&self.durable, id).await? {
+            return Ok(true);
+        }
+        tracing::warn!("this node was expelled because it was too slow to answer; it joins anew");
+        self.lose(speaker, id).await?;
+        Ok(false)
+    }
+
+    /// Lets go of what is held, and says so.
+    async fn let_go(&self, speaker: &mut Speaker, holds: &[Hold]) -> Result<(), Trouble> {
+        let answers = speaker.member.saw(holds);
+        let Some(id) = speaker.member.present().filter(|_| !answers.is_empty()) else {
+            return Ok(());
+        };
+        let said = async {
+            table::acknowledge(&self.quick, id, &answers).await?;
+            table::wake(&self.quick, ACKNOWLEDGEMENTS).await
+        };
+        let said = said.await;
+        if said.is_err() {
+            let unsent = answers.iter().map(|(_, hold)| *hold);
+            speaker.member.unsent(unsent);
+        }
+        said
+    }
+
+    async fn take_lease(
+        &self,
+        speaker: &mut Speaker,
+        asked_at: (Duration, Timestamp),
+    ) -> Result<(), Trouble> {
+        let Some(id) = speaker.member.present() else {
+            return Ok(());
+        };
+        let (incarnation, store_time) = table::incarnation(&self.durable).await?;
+        let renewal = Renewal {
+            asked_at,
+            answered_at: speaker.live.clocks().1,
+            store_time,
+            incarnation,
+        };
+        match speaker.member.renewed(&renewal) {
+            Renewed::Leased => speaker.skewed = false,
+            Renewed::Skewed(micros) => {
+                if !speaker.skewed {
+                    tracing::error!(
+                        milliseconds = micros / 1000,
+                        "the clock of this machine is that far ahead of the database's (behind, if negative): \
+                         until it is set right, every token is looked up in the database"
+                    );
+                }
+                speaker.skewed = true;
+            }
+            Renewed::Lost => {
+                tracing::warn!("the database was restarted or replaced; this node joins anew");
+                self.lose(speaker, id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The membership is over, and memory empty: nobody need wait for it.
+    async fn lose(&self, speaker: &mut Speaker, id: NodeId) -> Result<(), Trouble> {
+        speaker.member.lost();
+        table::remove(&self.durable, &[id]).await
+    }
+
+    /// Takes away what is of no use any more: rows of the expelled and holds of the dead.
+    async fn tidy(&self, rounds: &mut Rounds, rows: &[Row], holds: &[Hold]) -> Result<(), Trouble> {
+        let now = self.now();
+        let over = self.state().roster.over(now);
+        if !over.is_empty() {
+            table::remove(&self.durable, &over).await?;
+        }
+        let forgotten = {
+            let state = self.state();
+            let own = holds.iter().filter(|hold| hold.owner == self.process);
+            let lost = own.filter(|hold| !state.own.contains(&hold.id));
+            lost.map(|hold| (hold.realm, hold.id)).collect::<Vec<_>>()
+        };
+        for (realm, id) in forgotten {
+            // Released, but that was lost with a crash of the database, which need not keep it.
+            table::release(&self.quick, realm, &[id]).await?;
+        }
+        let members: Vec<ProcessId> = rows
+            .iter()
+            .filter(|row| !row.expelled)
+            .map(|row| row.process)
+            .collect();
+        let strange = |hold: &&Hold| hold.owner != self.process && !members.contains(&hold.owner);
+        let strays: Vec<&Hold> = holds.iter().filter(strange).collect();
+        rounds
+            .stray
+            .retain(|id, _| strays.iter().any(|hold| hold.id == *id));
+        for hold in strays {
+            let since = *rounds.stray.entry(hold.id).or_insert(now);
+            if now >= since + STRAY {
+                self.release_under_lock(hold.realm, hold.id).await?;
+                tracing::info!("took away what a process that is gone was about to change");
+            }
+        }
+        if now >= rounds.sweep_due {
+            rounds.sweep_due = now + SWEEP;
+            table::forget_stray(&self.quick).await?;
+        }
+        Ok(())
+    }
+}
+
+fn join_error(trouble: Trouble) -> JoinError {
+    JoinError::Store(match trouble {
+        Trouble::Refused(error) => error,
+        Trouble::Again(message) | Trouble::Unreachable(message) => StoreError::Unavailable {
+            message,
+            unknown: false,
+        },
+    })
+}
+
+async fn run(nodes: Weak<Nodes>, mut rounds: Rounds, first: oneshot::Sender<()>) {
+    let mut first = Some(first);
+    let mut troubled = false;
+    loop {
+        let Some(present) = nodes.upgrade() else {
+            return;
+        };
+        let mut notices = present.quick.holds();
+        notices.borrow_and_update();
+        let round = present.round(&mut rounds).await;
+        let outside = rounds
+            .speaker
+            .as_ref()
+            .is_some_and(|speaker| speaker.member.present().is_none());
+        match round {
+            Ok(()) => {
+                troubled = false;
+                if let Some(first) = first.take_if(|_| !outside) {
+                    // Who waited may have given up.
+                    let _ = first.send(());
+                }
+            }
+            Err(error) => {
+                if !troubled {
+                    tracing::warn!(?error, "the database does not answer this node");
+                }
+                troubled = true;
+            }
+        }
+        let until_renewal = rounds.renewal_due.saturating_sub(present.now());
+        let pause = if troubled {
+            LOOK
+        } else if outside {
+            Duration::ZERO
+        } else if present.has_company() && rounds.speaker.is_some() {
+            until_renewal.min(LOOK)
+        } else {
+            until_renewal
+        };
+        drop(present);
+        let _ = tokio::time::timeout(pause, notices.changed()).await;
+    }
+}
