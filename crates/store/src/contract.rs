@@ -44,6 +44,7 @@ macro_rules! suite {
             guards::ids_that_are_there_are_taken,
             guards::a_claim_moves_only_from_the_stated_holder,
             commits::marks_are_set_and_unset_idempotently,
+            guards::keys_may_be_long,
             guards::a_batch_that_breaks_its_own_rules_is_refused,
             commits::a_decision_gets_the_rows_it_asked_for,
             commits::a_decision_over_too_many_tokens_is_not_asked,

@@ -1,9 +1,9 @@
 //! What a commit refuses: another version, an id that is there, a place that somebody else holds, a broken batch.
 
-use engine::batch::{LocatorWrite, RecordWrite, TokenWrite, ValueWrite};
+use engine::batch::{LocatorWrite, MarkWrite, RecordWrite, TokenWrite, ValueWrite};
 use engine::locator::Holder;
 use engine::record::Record;
-use engine::store::StoreError;
+use engine::store::{MarkPage, StoreError};
 use engine::token::{Token, TokenId};
 use engine::value::{Value, ValueId};
 
@@ -164,6 +164,62 @@ pub(crate) async fn a_claim_moves_only_from_the_stated_holder(house: &dyn House)
     batch.locators = [token, third, value].map(release).into();
     assert!(world.write(batch).await.unwrap());
     assert_eq!(world.holder(&here).await, None);
+}
+
+pub(crate) async fn keys_may_be_long(house: &dyn House) {
+    let world = World::of(house).await;
+    let holders = [(); 4].map(|()| Holder::Token(TokenId(world.id())));
+    // Bytes that no compression makes shorter, alike but for the last.
+    let bytes: Vec<u8> = (0..700).flat_map(|_| *world.id().as_bytes()).collect();
+    let places: Vec<_> = [1_500, 1_501, 2_700, 11_200]
+        .into_iter()
+        .flat_map(|length| {
+            let mut key = bytes[..length].to_vec();
+            let one = place("alias", &key);
+            key[length - 1] ^= 1;
+            [one, place("alias", &key)]
+        })
+        .collect();
+    let mut batch = world.batch();
+    for (place, holder) in places.iter().zip(holders.iter().cycle()) {
+        batch.locators.push(claim(place.clone(), *holder, None));
+        batch.marks.push(MarkWrite::Set(place.clone(), *holder));
+    }
+    assert!(world.write(batch).await.unwrap());
+    for (number, (place, holder)) in places.iter().zip(holders.iter().cycle()).enumerate() {
+        assert_eq!(world.holder(place).await, Some(*holder), "{number}");
+        let mut batch = world.batch();
+        batch.locators.push(claim(place.clone(), *holder, None));
+        let refused = world.write(batch).await;
+        assert!(
+            matches!(&refused, Err(StoreError::Taken { space }) if space == "alias"),
+            "{refused:?}"
+        );
+        let page = MarkPage {
+            realm: world.realm,
+            space: place.space.clone(),
+            first: place.key.clone(),
+            last: place.key.clone(),
+            after: None,
+            limit: 9,
+        };
+        let marked = world.store.marks(page.clone()).await.unwrap();
+        assert_eq!(marked.len(), 1, "{number}");
+        assert_eq!(marked[0].1, *holder);
+        let after = MarkPage {
+            after: Some(marked[0].clone()),
+            ..page
+        };
+        assert_eq!(world.store.marks(after).await.unwrap(), []);
+    }
+    let mut batch = world.batch();
+    for (place, holder) in places.iter().zip(holders.iter().cycle()) {
+        let (place, holder) = (place.clone(), *holder);
+        batch.marks.push(MarkWrite::Unset(place.clone(), holder));
+        batch.locators.push(LocatorWrite::Release { place, holder });
+    }
+    assert!(world.write(batch).await.unwrap());
+    assert_eq!(world.holder(&places[7]).await, None);
 }
 
 pub(crate) async fn a_batch_that_breaks_its_own_rules_is_refused(house: &dyn House) {

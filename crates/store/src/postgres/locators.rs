@@ -10,7 +10,7 @@ use engine::store::StoreError;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::rows::{Parameter, each, text};
+use super::rows::{Parameter, each, key, text};
 use super::script::{CHUNK_ROWS, Check, Script};
 
 /// Who is found at each of the places; the number of the place first.
@@ -59,7 +59,7 @@ pub(super) fn read_mark(row: &Row) -> Result<(Key, Holder), StoreError> {
 pub(super) fn arrays<'a>(places: &[&'a Place]) -> [Parameter<'a>; 2] {
     [
         each(places, |place| text(&place.space.0)),
-        each(places, |place| place.key.0.as_slice()),
+        each(places, |place| key(&place.key.0)),
     ]
 }
 

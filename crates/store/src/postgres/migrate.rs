@@ -134,7 +134,8 @@ async fn prepare(
     let foreign = || OpenError::ForeignDatabase {
         place: place.to_string(),
     };
-    let ours = tables.iter().any(|table| table == "schema");
+    let is_there = |name: &str| tables.iter().any(|table| table == name);
+    let ours = is_there("schema");
     if !ours && !tables.is_empty() {
         return Err(foreign());
     }
@@ -149,6 +150,10 @@ async fn prepare(
                     rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
                 if programs.iter().any(|program| program != PROGRAM) {
                     return Err(foreign());
+                }
+                // Whoever may only read and write opens what others have made.
+                if !programs.is_empty() && is_there("migration") {
+                    return Ok(true);
                 }
             }
             Err(error) if error.code() == Some(&SqlState::UNDEFINED_COLUMN) => {

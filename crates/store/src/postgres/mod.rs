@@ -173,18 +173,21 @@ impl Store for Postgres {
     }
 
     async fn marks(&self, page: MarkPage) -> Result<Vec<(Key, Holder)>, StoreError> {
-        let (key, id, letter) = match page.after {
+        let first = rows::key(&page.first.0);
+        let after = page.after.as_ref();
+        let after = after.map(|(key, holder)| (rows::cursor(&key.0), holder));
+        let (key, id, letter) = match after {
             // Keys before the range's first would widen it.
-            Some((key, holder)) if key >= page.first => (key, holder.id(), holder.letter()),
-            _ => (page.first, Uuid::nil(), ""),
+            Some((key, holder)) if key >= first => (key, holder.id(), holder.letter()),
+            _ => (first, Uuid::nil(), ""),
         };
         let parameters: Vec<Parameter<'_>> = vec![
             Box::new(page.realm.0),
             Box::new(text(&page.space.0)),
-            Box::new(key.0),
+            Box::new(key),
             Box::new(id),
             Box::new(letter),
-            Box::new(page.last.0),
+            Box::new(rows::key(&page.last.0)),
             Box::new(rows_max(page.limit)),
         ];
         let read = locators::read_mark;

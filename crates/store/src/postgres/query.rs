@@ -374,7 +374,10 @@ fn owned(places: &[Place]) -> (Vec<String>, Vec<Vec<u8>>) {
     let text = |place: &Place| super::rows::text(&place.space.0).into_owned();
     (
         places.iter().map(text).collect(),
-        places.iter().map(|place| place.key.0.clone()).collect(),
+        places
+            .iter()
+            .map(|place| super::rows::key(&place.key.0).into_owned())
+            .collect(),
     )
 }
 

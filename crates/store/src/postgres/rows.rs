@@ -10,6 +10,7 @@ use engine::clock::Timestamp;
 use engine::store::StoreError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
 use uuid::Uuid;
@@ -91,6 +92,30 @@ fn untext(written: String) -> Option<String> {
         }
     }
     Some(content)
+}
+
+/// Bytes of a key that is stored as it is. An entry of an index has room for 2,700.
+const KEY_BYTES_MAX: usize = 1_500;
+
+/// Bytes that are kept of a longer one, so that order and prefixes mostly stay what they were.
+const KEY_BYTES_KEPT: usize = KEY_BYTES_MAX + 1 - 32;
+
+/// A key of a locator or mark as a column: a long one is cut and ends in the digest of the whole, one byte longer than any
+/// that is stored as it is. So two keys are never the same column, and a key that a walk gives back, cut, is its own cursor.
+pub(super) fn key(key: &[u8]) -> Cow<'_, [u8]> {
+    if key.len() <= KEY_BYTES_MAX {
+        return Cow::Borrowed(key);
+    }
+    let digest = Sha256::digest(key);
+    Cow::Owned([&key[..KEY_BYTES_KEPT], &digest].concat())
+}
+
+/// The key of a cursor, which was given back by a walk.
+pub(super) fn cursor(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if bytes.len() == KEY_BYTES_MAX + 1 {
+        return Cow::Borrowed(bytes);
+    }
+    key(bytes)
 }
 
 /// One column of many rows, as an array.
@@ -228,6 +253,23 @@ impl<'row> Columns<'row> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_of_every_length_differ_and_fit() {
+        let short = vec![7; KEY_BYTES_MAX];
+        assert_eq!(*key(&short), *short);
+        let long = vec![7; KEY_BYTES_MAX + 1];
+        let longer = vec![7; KEY_BYTES_MAX + 2];
+        let [cut, other] = [&long, &longer].map(|whole| key(whole).into_owned());
+        assert_eq!(
+            (cut.len(), other.len()),
+            (KEY_BYTES_MAX + 1, KEY_BYTES_MAX + 1)
+        );
+        assert_ne!(cut, other);
+        assert_ne!(cut, long);
+        assert_eq!(*cursor(&cut), *cut);
+        assert_eq!(*cursor(&longer), *other);
+    }
 
     #[test]
     fn every_text_comes_back_and_none_holds_the_forbidden_character() {

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::rows::Parameter;
+use super::rows::{Parameter, key, text};
 use super::trouble::{Trouble, of_statement};
 
 /// Rows in one statement. More do not make it faster, and arrays of everything would double the memory of a large batch.
@@ -177,9 +177,13 @@ fn not_claimed(places: &[&Place], rows: &[Row]) -> Result<Option<Deviation>, Tro
         claimed.push(Place::new(Space(space.into()), Key(key)));
     }
     claimed.sort_unstable();
-    let missing = places
-        .iter()
-        .find(|place| claimed.binary_search(place).is_err());
+    let missing = places.iter().find(|place| {
+        let stored = Place::new(
+            Space(text(&place.space.0).into_owned().into()),
+            Key(key(&place.key.0).into_owned()),
+        );
+        claimed.binary_search(&stored).is_err()
+    });
     Ok(missing.map(|place| {
         Deviation::Refused(StoreError::Taken {
             space: place.space.to_string(),

@@ -5,6 +5,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod crash;
+mod faults;
+mod groups;
+mod opening;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -34,9 +39,24 @@ impl Database {
         postgres_server::shared().url(&self.name)
     }
 
+    /// Changes the database behind the store's back, and gives what that prints.
+    fn tamper(&self, sql: &str) -> String {
+        postgres_server::shared().sql(&self.name, sql)
+    }
+
     async fn try_open(&self) -> Result<Arc<dyn Store>, OpenError> {
         open(&self.url(), self.options.clone()).await
     }
+}
+
+/// A connection beside the store.
+async fn connect(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    // It ends with its client.
+    drop(tokio::spawn(connection));
+    client
 }
 
 #[async_trait]
