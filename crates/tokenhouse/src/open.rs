@@ -21,9 +21,15 @@ use crate::keyring_file::KeyringFile;
 /// Opens the store and the app on a data directory that this process owns.
 pub(crate) async fn open(data: &DataDir, settings: &Settings) -> Result<App, Failure> {
     let url = settings.store_url(data.path());
-    let store = store::open(&url, store::Options::default())
-        .await
-        .map_err(Failure::failed)?;
+    let password = settings.store_password.as_ref();
+    let options = store::Options {
+        password: password.map(|password| store::Password::new(password.expose().to_owned())),
+        distributed: settings
+            .store_distributed
+            .then_some(store::Distribution::Citus),
+        ..store::Options::default()
+    };
+    let store = store::open(&url, options).await.map_err(Failure::failed)?;
     let file = settings.keyring_file(data.path());
     let keyring = keyring(&file, &store).await?;
     let parts = parts(store, keyring, settings.live_entries);

@@ -213,7 +213,10 @@ async fn a_history_that_differs_is_refused() {
     for (sql, word) in [
         ("UPDATE migration SET digest = '\\x00'", "first_tables"),
         ("UPDATE migration SET name = 'other'", "other"),
-        ("UPDATE migration SET number = 0 WHERE number = 1", "not known"),
+        (
+            "UPDATE migration SET number = 0 WHERE number = 1",
+            "not known",
+        ),
     ] {
         let (house, _) = tampered(sql).await;
         let error = house.try_open().await.unwrap_err();
