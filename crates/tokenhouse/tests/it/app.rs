@@ -34,7 +34,7 @@ pub(crate) struct TestServer {
     /// Of all listeners, the main one first.
     pub(crate) urls: Vec<String>,
     server: Server,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// An answer, read whole.
@@ -87,7 +87,7 @@ impl TestServer {
             clock,
             urls,
             server,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -138,6 +138,24 @@ impl TestServer {
             headers: parts.headers,
             body: body.collect().await.unwrap().to_bytes(),
         }
+    }
+
+    /// The whole of a table of the store, a line for each row, sorted: for what no verb shows.
+    pub(crate) fn dump(&self, table: &str) -> Vec<String> {
+        let path = self.directory.path().join("store.sqlite");
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let connection = rusqlite::Connection::open_with_flags(path, flags).unwrap();
+        let mut query = connection
+            .prepare(&format!("SELECT * FROM {table}"))
+            .unwrap();
+        let columns = query.column_count();
+        let rows = query.query_map([], |row| {
+            let cells = (0..columns).map(|column| row.get::<_, rusqlite::types::Value>(column));
+            Ok(format!("{:?}", cells.collect::<Result<Vec<_>, _>>()?))
+        });
+        let mut rows: Vec<String> = rows.unwrap().map(Result::unwrap).collect();
+        rows.sort();
+        rows
     }
 
     /// Where it listens.

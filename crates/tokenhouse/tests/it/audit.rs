@@ -7,7 +7,9 @@
 
 mod infisical;
 mod mindbridge;
+mod piiano;
 mod trail;
+mod unleash;
 
 use std::collections::BTreeMap;
 
