@@ -85,10 +85,15 @@ impl Served {
         }
     }
 
-    /// Asks it to stop; returns what else it had said, and its log.
-    pub(crate) fn stop(mut self, signal: Signal) -> (String, String) {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
         kill_process(pid, signal).unwrap();
+    }
+
+    /// Asks it to stop; returns what else it had said, and its log.
+    pub(crate) fn stop(mut self, signal: Signal) -> (String, String) {
+        self.signal(signal);
         let mut more = String::new();
         self.lines.read_to_string(&mut more).unwrap();
         let log = self.log.take().unwrap().join().unwrap();

@@ -15,6 +15,7 @@ mod infisical;
 mod listener;
 mod mindbridge;
 mod native;
+mod nodes;
 mod one_update;
 mod promises;
 mod replay;

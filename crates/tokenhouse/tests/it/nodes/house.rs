@@ -1,0 +1,255 @@
+//! A database, the nodes on it, and clients of theirs.
+//!
+//! The one thing to know: a node is killed, stopped and cut off by its own process id and proxy; nothing here reaches
+//! another test's.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use engine::entropy::{Entropy as _, SeededEntropy};
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use super::proxy::Proxy;
+use crate::cli::Served;
+
+pub(super) const ADMIN: &str = "*:*.an-admin-token-for-nodes";
+const TOKENS: &str = "/api/admin/api-tokens";
+
+/// Longer than a node that hangs can make a write wait, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One database with what all its nodes share.
+pub(super) struct House {
+    pub(super) database: String,
+    directory: TempDir,
+    nodes: AtomicUsize,
+}
+
+/// One node, with a way of its own to the database.
+pub(super) struct Node {
+    pub(super) served: Served,
+    pub(super) proxy: Proxy,
+    arguments: Vec<String>,
+}
+
+impl House {
+    pub(super) fn new() -> Self {
+        Self {
+            database: postgres_server::shared().create_database(),
+            directory: tempfile::tempdir().unwrap(),
+            nodes: AtomicUsize::new(0),
+        }
+    }
+
+    /// The words of the command line by which a program finds store and keyring, through `port`.
+    pub(super) fn arguments(&self, port: u16) -> Vec<String> {
+        let number = self.nodes.fetch_add(1, SeqCst);
+        let path = |name: &str| self.directory.path().join(name).display().to_string();
+        let url = format!("postgres://postgres@127.0.0.1:{port}/{}", self.database);
+        let words = [
+            "--data",
+            &path(&format!("node-{number}")),
+            "--keyring",
+            &path("keyring.json"),
+            "--store",
+            &url,
+        ];
+        words.map(str::to_owned).to_vec()
+    }
+
+    /// Starts a node with these settings beside the common ones.
+    pub(super) async fn node(&self, settings: &[&str]) -> Node {
+        let proxy = Proxy::start(postgres_server::shared().port()).await;
+        let mut arguments = self.arguments(proxy.port());
+        arguments.extend(settings.iter().map(|word| (*word).to_owned()));
+        let served = start(&arguments).await;
+        Node {
+            served,
+            proxy,
+            arguments,
+        }
+    }
+
+    /// Three of them, which start at the same time on the empty database.
+    pub(super) async fn three(&self, settings: &[&str]) -> Vec<Node> {
+        let (first, second, third) = tokio::join!(
+            self.node(settings),
+            self.node(settings),
+            self.node(settings)
+        );
+        vec![first, second, third]
+    }
+
+    /// A credential that the first start has made: it stands in the file of whichever node was first.
+    pub(super) fn first_credential(&self, label: &str) -> String {
+        let nodes = std::fs::read_dir(self.directory.path()).unwrap();
+        let files = nodes.map(|node| node.unwrap().path().join("first-credentials.txt"));
+        let texts = files.filter_map(|file| std::fs::read_to_string(file).ok());
+        let lines: Vec<String> = texts
+            .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        let line = lines.iter().find(|line| line.starts_with(label)).unwrap();
+        let (_, secret) = line.split_once(": ").unwrap();
+        secret.to_owned()
+    }
+
+    pub(super) fn sql(&self, sql: &str) -> String {
+        postgres_server::shared().sql(&self.database, sql)
+    }
+}
+
+async fn start(arguments: &[String]) -> Served {
+    let arguments = arguments.to_vec();
+    let started = tokio::task::spawn_blocking(move || {
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let environment = [("INIT_ADMIN_API_TOKENS", ADMIN)];
+        Served::start_with(&words, &environment)
+    });
+    started.await.unwrap()
+}
+
+impl Node {
+    pub(super) fn address(&self) -> String {
+        self.served.url.trim_start_matches("http://").to_owned()
+    }
+
+    /// Kills it and starts it again, on another port.
+    pub(super) async fn replaced(self) -> Self {
+        self.served.signal(Signal::KILL);
+        drop(self.served);
+        Self {
+            served: start(&self.arguments).await,
+            ..self
+        }
+    }
+}
+
+/// A client of one node.
+pub(super) struct Client {
+    address: String,
+    connection: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Client {
+    pub(super) fn of(node: &Node) -> Self {
+        Self {
+            address: node.address(),
+            connection: None,
+        }
+    }
+
+    /// Asks; `None` if the node did not answer.
+    pub(super) async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        authorization: &str,
+        body: Option<Value>,
+    ) -> Option<(u16, Value)> {
+        let asked = self.try_ask(method, path, authorization, body);
+        let answer = tokio::time::timeout(PATIENCE, asked).await.ok().flatten();
+        if answer.is_none() {
+            self.connection = None;
+        }
+        answer
+    }
+
+    async fn try_ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        authorization: &str,
+        body: Option<Value>,
+    ) -> Option<(u16, Value)> {
+        if self.connection.as_ref().is_none_or(SendRequest::is_closed) {
+            let stream = TcpStream::connect(&self.address).await.ok()?;
+            let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
+            tokio::spawn(connection);
+            self.connection = Some(sender);
+        }
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .header("authorization", authorization);
+        let body = match body {
+            Some(body) => {
+                request = request.header("content-type", "application/json");
+                body.to_string()
+            }
+            None => String::new(),
+        };
+        let request = request.body(Full::new(body.into())).unwrap();
+        let sender = self.connection.as_mut()?;
+        sender.ready().await.ok()?;
+        let (parts, body) = sender.send_request(request).await.ok()?.into_parts();
+        let body = body.collect().await.ok()?.to_bytes();
+        let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Some((parts.status.as_u16(), json))
+    }
+
+    /// A fresh token's secret.
+    pub(super) async fn issue(&mut self, name: &str) -> String {
+        let body = json!({
+            "tokenName": name,
+            "type": "client",
+            "environment": "development",
+            "projects": ["default"],
+        });
+        let answer = self.ask("POST", TOKENS, ADMIN, Some(body)).await;
+        let (status, made) = answer.unwrap();
+        assert_eq!(status, 201, "{made}");
+        made["secret"].as_str().unwrap().to_owned()
+    }
+
+    /// Lets a token end at an instant.
+    pub(super) async fn expire(&mut self, secret: &str, at: &str) -> Option<u16> {
+        let path = format!("{TOKENS}/{secret}");
+        let body = json!({ "expiresAt": at });
+        let answer = self.ask("PUT", &path, ADMIN, Some(body)).await;
+        answer.map(|(status, _)| status)
+    }
+
+    pub(super) async fn delete(&mut self, secret: &str) -> Option<u16> {
+        let path = format!("{TOKENS}/{secret}");
+        let answer = self.ask("DELETE", &path, ADMIN, None).await;
+        answer.map(|(status, _)| status)
+    }
+
+    /// Whether a token is good here.
+    pub(super) async fn is_good(&mut self, secret: &str) -> bool {
+        let answer = self.ask("GET", "/api/client/features", secret, None).await;
+        match answer.unwrap() {
+            (200, _) => true,
+            (401, _) => false,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The expiry of each token in the list, by its secret.
+    pub(super) async fn expiries(&mut self) -> Vec<(String, String)> {
+        let answer = self.ask("GET", TOKENS, ADMIN, None).await;
+        let (status, list) = answer.unwrap();
+        assert_eq!(status, 200);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let tokens = list["tokens"].as_array().unwrap().iter();
+        tokens
+            .map(|token| (text(&token["secret"]), text(&token["expiresAt"])))
+            .collect()
+    }
+}
+
+/// A number below `bound`.
+pub(super) fn below(random: &SeededEntropy, bound: usize) -> usize {
+    let mut bytes = [0; 8];
+    random.fill(&mut bytes);
+    usize::try_from(u64::from_be_bytes(bytes) % bound as u64).unwrap()
+}

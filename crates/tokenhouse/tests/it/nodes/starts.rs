@@ -1,0 +1,102 @@
+//! Starting beside others: what nodes must agree about, and what the command line does while they run.
+//!
+//! The one thing to know: a node that would answer differently does not answer at all.
+
+use std::process::Command;
+
+use super::house::{Client, House};
+
+fn program(arguments: &[String], environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tokenhouse"))
+        .env_clear()
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_with_other_settings_or_another_keyring_does_not_start() {
+    let house = House::new();
+    let node = house.node(&[]).await;
+    let port = postgres_server::shared().port();
+    let mut arguments = house.arguments(port);
+    arguments.insert(0, "serve".to_owned());
+    arguments.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
+    let refused = {
+        let arguments = arguments.clone();
+        tokio::task::spawn_blocking(move || {
+            program(
+                &arguments,
+                &[("AUTH_SECRET", "another secret than that of the others")],
+            )
+        })
+    };
+    let (code, said) = refused.await.unwrap();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("other settings"), "{said}");
+    assert!(!said.contains("another secret than"), "{said}");
+
+    let keyring = arguments
+        .iter()
+        .position(|word| word == "--keyring")
+        .unwrap();
+    let other = format!("{}.other", arguments[keyring + 1]);
+    arguments[keyring + 1].clone_from(&other);
+    let (code, said) = program(&arguments, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("keyring") && said.contains(&other), "{said}");
+
+    // The others have noticed nothing.
+    let mut client = Client::of(&node);
+    let secret = client.issue("after").await;
+    assert!(client.is_good(&secret).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_on_the_store_itself_is_in_force_on_the_nodes() {
+    let house = House::new();
+    let nodes = house.three(&[]).await;
+    let mut clients: Vec<Client> = nodes.iter().map(Client::of).collect();
+    let place = house.arguments(postgres_server::shared().port());
+    let run = |words: &[&str]| {
+        let mut arguments: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        arguments.extend(place.clone());
+        std::fs::create_dir_all(&place[1]).unwrap();
+        std::fs::write(format!("{}/lock", place[1]), "").unwrap();
+        let environment = [("INIT_ADMIN_API_TOKENS", super::house::ADMIN)];
+        let (code, said) = program(&arguments, &environment);
+        assert_eq!(code, Some(0), "{said}");
+        serde_json::from_str::<serde_json::Value>(said.lines().last().unwrap_or_default())
+            .or_else(|_| serde_json::from_str(&said))
+            .unwrap_or_else(|error| panic!("{error}: {said}"))
+    };
+    let issue = [
+        "token",
+        "issue",
+        "--json",
+        "--realm",
+        "unleash",
+        "--class",
+        "client",
+        "--name",
+        "by-hand",
+        "--permission",
+        "default:development",
+    ];
+    let made = tokio::task::block_in_place(|| run(&issue));
+    let secret = made["secret"].as_str().unwrap().to_owned();
+    for client in &mut clients {
+        assert!(client.is_good(&secret).await);
+    }
+    let id = made["id"]
+        .as_str()
+        .or_else(|| made["token"]["id"].as_str())
+        .unwrap();
+    tokio::task::block_in_place(|| run(&["token", "revoke", "--json", id]));
+    for client in &mut clients {
+        assert!(!client.is_good(&secret).await);
+    }
+}
