@@ -90,7 +90,7 @@ pub(super) fn parse_ips(ips: &[String]) -> Result<Vec<TrustedIp>, WireError> {
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<TokenAuthAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    let body = incoming.json()?;
+    let body = incoming.json().await?;
     let said = read(body.as_ref(), |said| {
         said.ttl_secs.unwrap_or(TTL_SECS_DEFAULT) <= said.ttl_secs_max.unwrap_or(TTL_SECS_DEFAULT)
     })?;

@@ -102,7 +102,7 @@ impl Infisical {
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<IdentityAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    let body = incoming.json()?;
+    let body = incoming.json().await?;
     let mut fields = Fields::of(body.as_ref())?;
     let name = fields.required_text("name").trim().to_owned();
     let organization = fields.required_text("organizationId");
