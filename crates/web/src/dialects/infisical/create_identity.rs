@@ -53,10 +53,7 @@ pub(super) async fn create_identity(
 
 /// The notes of a body.
 pub(super) fn read_metadata(fields: &mut Fields<'_>) -> Option<Vec<[String; 2]>> {
-    let notes = fields.objects("metadata", ["key", "value"], 0)?;
-    if notes.len() > METADATA_MAX {
-        fields.custom("metadata", "Array must contain at most 100 element(s)");
-    }
+    let notes = fields.objects("metadata", ["key", "value"], 0..=METADATA_MAX)?;
     if fields.is_clean() && notes.iter().flatten().any(String::is_empty) {
         fields.custom("metadata", "keys and values must not be empty");
     }
