@@ -11,6 +11,7 @@ mod engine;
 pub mod entropy;
 pub mod error;
 pub mod event;
+pub mod guard;
 pub mod keyring;
 mod lease;
 pub mod limits;

@@ -9,6 +9,7 @@ use crate::caller::Caller;
 use crate::draft::Draft;
 use crate::engine::Engine;
 use crate::error::{Conflict, Error};
+use crate::guard::Guard;
 use crate::permission::Action;
 use crate::selection::Selection;
 use crate::store::{Lookup, Rows};
@@ -20,6 +21,19 @@ impl Engine {
     /// # Errors
     /// `Forbidden`, `TooMany`.
     pub async fn delete(&self, caller: &Caller, selection: Selection) -> Result<Vec<Token>, Error> {
+        self.delete_if(caller, selection, Guard::Nothing).await
+    }
+
+    /// The same under a condition on every token that matches.
+    ///
+    /// # Errors
+    /// As [`Engine::delete`], `Conflict(Version)`, and what the guard says.
+    pub async fn delete_if(
+        &self,
+        caller: &Caller,
+        selection: Selection,
+        guard: Guard,
+    ) -> Result<Vec<Token>, Error> {
         caller.require_any(Action::Delete, selection.container)?;
         selection.check()?;
         let realm = caller.realm;
@@ -52,6 +66,9 @@ impl Engine {
                     return Err(Error::Conflict(Conflict::Busy));
                 }
                 draft.remove_token(token.id);
+            }
+            for token in &matched {
+                guard.judge(token.version, token)?;
             }
             remove_unused_values(&mut draft, rows, &matched);
             Ok((draft.finish(seed.at(now)), matched))

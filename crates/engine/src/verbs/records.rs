@@ -12,7 +12,7 @@ use crate::caller::Caller;
 use crate::clock::Timestamp;
 use crate::draft::Draft;
 use crate::engine::{Engine, EventSeed};
-use crate::error::{Conflict, Error};
+use crate::error::Error;
 use crate::limits;
 use crate::locator::{Holder, Place};
 use crate::permission::Action;
@@ -212,7 +212,7 @@ impl Engine {
         &self,
         caller: &Caller,
         id: RecordId,
-        guard: Guard,
+        guard: Guard<Record>,
         edit: impl Fn(&Record) -> Result<RecordEdit, Error> + Send + 'static,
     ) -> Result<Record, Error> {
         caller.require_any(Action::WriteRecord, None)?;
@@ -223,13 +223,7 @@ impl Engine {
             let now = engine.now();
             let mut draft = Draft::over(rows, now);
             let record = living(&draft, id)?.clone();
-            if let Guard::Version(expected) = guard
-                && record.version != expected
-            {
-                return Err(Error::Conflict(Conflict::Version {
-                    current: record.version,
-                }));
-            }
+            guard.judge(record.version, &record)?;
             let edit = edit(&record)?;
             if let Some(content) = &edit.content {
                 check_content(content)?;
@@ -259,6 +253,19 @@ impl Engine {
     /// # Errors
     /// `Forbidden`, `NotFound`.
     pub async fn delete_record(&self, caller: &Caller, id: RecordId) -> Result<Record, Error> {
+        self.delete_record_if(caller, id, Guard::Nothing).await
+    }
+
+    /// The same under a condition; the record is answered as it was when it went.
+    ///
+    /// # Errors
+    /// As [`Engine::delete_record`], `Conflict(Version)`, and what the guard says.
+    pub async fn delete_record_if(
+        &self,
+        caller: &Caller,
+        id: RecordId,
+        guard: Guard<Record>,
+    ) -> Result<Record, Error> {
         caller.require_any(Action::DeleteRecord, None)?;
         let lookups = vec![Lookup::Record(id), Lookup::Value(id.content())];
         let seed = self.event(caller, "record.deleted");
@@ -267,6 +274,7 @@ impl Engine {
             let now = engine.now();
             let mut draft = Draft::over(rows, now);
             let record = living(&draft, id)?.clone();
+            guard.judge(record.version, &record)?;
             draft.put_record(Record {
                 state: State::Deleted,
                 ..record.clone()

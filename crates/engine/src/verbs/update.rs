@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::draft::{Draft, identity_place, identity_places};
 use crate::engine::{Engine, EventSeed};
 use crate::error::{Conflict, Error, Forbidden};
+pub use crate::guard::Guard;
 use crate::locator::{Holder, Place};
 use crate::permission::Action;
 use crate::record::RecordId;
@@ -76,16 +77,6 @@ impl std::fmt::Debug for NewData {
             .field("classes", &self.classes)
             .finish_non_exhaustive()
     }
-}
-
-/// Under which condition an update happens.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Guard {
-    /// None.
-    #[default]
-    Nothing,
-    /// Every token that matches has this version.
-    Version(u64),
 }
 
 /// An update.
@@ -167,12 +158,8 @@ impl Engine {
                     return Err(Error::Conflict(Conflict::Busy));
                 }
             }
-            if let Guard::Version(expected) = guard
-                && let Some(stale) = matched.iter().find(|token| token.version != expected)
-            {
-                return Err(Error::Conflict(Conflict::Version {
-                    current: stale.version,
-                }));
+            for token in &matched {
+                guard.judge(token.version, token)?;
             }
             engine.draft_all(&mut draft, &seed, action, &matched, &alteration)?;
             let ids: Vec<_> = matched.iter().map(|token| token.id).collect();

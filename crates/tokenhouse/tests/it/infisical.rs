@@ -5,6 +5,8 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
@@ -18,6 +20,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokenhouse::app::App;
 use tokenhouse::config::{Layers, Settings, Variables};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::Barrier;
 use tower::ServiceExt as _;
 use web::dialects::{Dialect, Mint};
@@ -75,6 +79,16 @@ impl House {
         let made = self.post(&format!("{path}/tokens"), json!({})).await;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         (text(&made["tokenData"]["id"]), text(&made["accessToken"]))
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: &Value) -> u16 {
+        let bearer = format!("Bearer {}", self.admin);
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let answer = self.server.send(method, path, &headers, body.to_string());
+        answer.await.status.as_u16()
     }
 
     async fn details(&self, token: &str) -> (u16, Value) {
@@ -302,5 +316,94 @@ async fn whoever_has_the_machine_gets_in_again() {
         },
     ] {
         assert!(dialect(&app).mint(wrong).await.is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_keeps_a_token_alive_by_renaming_it() {
+    let house = Arc::new(House::open(&Variables::new()).await);
+    for _ in 0..10 {
+        let (id, token) = house.token(json!({})).await;
+        let path = format!("/api/v1/auth/token-auth/tokens/{id}");
+        let renaming = Arc::new(AtomicBool::new(true));
+        let clients: Vec<_> = (0..8)
+            .map(|client| {
+                let (house, path) = (Arc::clone(&house), path.clone());
+                let renaming = Arc::clone(&renaming);
+                tokio::spawn(async move {
+                    while renaming.load(Ordering::Relaxed) {
+                        let name = json!({ "name": client.to_string() });
+                        assert_eq!(house.ask("PATCH", &path, &name).await, 200);
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let revoke = format!("{path}/revoke");
+        let first = house.ask("POST", &revoke, &json!({})).await;
+        let again = house.ask("POST", &revoke, &json!({})).await;
+        renaming.store(false, Ordering::Relaxed);
+        for client in clients {
+            client.await.unwrap();
+        }
+        assert_eq!((first, again), (200, 404));
+        assert_eq!(house.details(&token).await.0, 401);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_identity_whose_protection_was_answered_is_not_deleted() {
+    let house = Arc::new(House::open(&Variables::new()).await);
+    for _ in 0..40 {
+        let new = json!({ "name": "ci", "organizationId": house.organization });
+        let made = house.post("/api/v1/identities", new).await;
+        let path = format!(
+            "/api/v1/identities/{}",
+            made["identity"]["id"].as_str().unwrap()
+        );
+        let ask = |method: &'static str, body: Value| {
+            let (house, path) = (Arc::clone(&house), path.clone());
+            tokio::spawn(async move { house.ask(method, &path, &body).await })
+        };
+        let protected = ask("PATCH", json!({ "hasDeleteProtection": true }));
+        let deleted = ask("DELETE", json!({}));
+        let outcome = (protected.await.unwrap(), deleted.await.unwrap());
+        assert!(matches!(outcome, (200, 400) | (404, 200)), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_says_nothing_of_himself_is_refused_before_his_body_comes() {
+    let house = House::open(&Variables::new()).await;
+    let mut stream = TcpStream::connect(&house.server.urls[0]["http://".len()..])
+        .await
+        .unwrap();
+    let request = "PATCH /api/v1/auth/token-auth/tokens/x HTTP/1.1\r\nHost: localhost\r\n\
+                   Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    let read = stream.read_exact(&mut answer);
+    let read = tokio::time::timeout(Duration::from_secs(5), read).await;
+    read.expect("an answer, although most of the body is missing")
+        .unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
+}
+
+#[tokio::test]
+async fn the_command_line_keeps_the_limits_of_the_dialect() {
+    let variables = [("MAX_MACHINE_IDENTITY_TOKEN_AGE".to_owned(), "60".to_owned())];
+    let house = House::open(&variables.into()).await;
+    let now = house.server.app.engine.now();
+    let mint = async |name: &str, secs: i64| {
+        let mint = Mint {
+            name: Some(name.to_owned()),
+            expires_at: now.checked_add_secs(secs),
+            ..Mint::default()
+        };
+        dialect(&house.server.app).mint(mint).await
+    };
+    assert!(mint(&"x".repeat(255), 60).await.is_ok());
+    for (name, secs) in [("late", 61), (&"x".repeat(256), 60), ("a\0b", 60)] {
+        assert!(mint(name, secs).await.is_err(), "{name} {secs}");
     }
 }

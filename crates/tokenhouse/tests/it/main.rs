@@ -9,6 +9,7 @@ mod audit;
 mod cli;
 mod crash;
 mod doors;
+mod elsewhere;
 mod history;
 mod in_force;
 mod infisical;

@@ -280,3 +280,37 @@ async fn bad_input_is_refused_clearly_and_changes_nothing() {
     assert_eq!(list["tokens"][1], before);
     assert_eq!(list["tokens"].as_array().unwrap().len(), 3);
 }
+
+#[tokio::test]
+async fn a_name_that_is_also_a_place_moves_it() {
+    let control = Control::open().await;
+    let issue = async |name: &str| {
+        let body = json!({ "dialect": "mindbridge", "name": name });
+        let (status, _, token) = control.post(body).await;
+        let id = token["id"].as_str().map(str::to_owned);
+        (status.as_u16(), id)
+    };
+    let (_, Some(id)) = issue("alpha").await else {
+        panic!("no token");
+    };
+    assert_eq!(issue("gamma").await.0, 201);
+    let path = format!("/v1/tokens/{id}?realm=mindbridge");
+    let rename = async |name: Value| {
+        let body = json!({ "name": name });
+        control.send("PATCH", &path, &JSON, body).await
+    };
+    for bad in [json!(null), json!(""), json!(" "), json!("x".repeat(256))] {
+        let (status, _, problem) = rename(bad.clone()).await;
+        assert_eq!(status, 422, "{bad}: {problem}");
+    }
+    let (status, _, problem) = rename(json!("gamma")).await;
+    assert_eq!(status, 409, "{problem}");
+    let (status, _, token) = rename(json!("beta")).await;
+    assert_eq!((status.as_u16(), &token["name"]), (200, &json!("beta")));
+    assert_eq!(issue("beta").await.0, 409, "the new name is taken");
+    assert_eq!(issue("alpha").await.0, 201, "the former one is free");
+    // What leaves the name alone leaves its place alone.
+    let body = json!({ "expires_at": "2026-06-01T00:00:00Z" });
+    assert_eq!(control.send("PATCH", &path, &JSON, body).await.0, 200);
+    assert_eq!(issue("beta").await.0, 409);
+}

@@ -970,3 +970,71 @@ async fn a_touch_makes_a_version_where_a_product_says_so() {
         .unwrap();
     assert_eq!(done.tokens[0].version, 2);
 }
+
+#[tokio::test]
+async fn what_goes_is_judged_as_it_is_when_it_goes() {
+    let rig = Rig::new().await;
+    let kept = |record: &engine::record::Record| match record.body["kept"].as_bool() {
+        Some(true) => Err(Error::invalid("kept", "it stays")),
+        _ => Ok(()),
+    };
+    let id = rig.record("project", "p", None).await;
+    let keep = |kept: bool| {
+        let edit = move |_: &engine::record::Record| {
+            Ok(engine::verbs::records::RecordEdit {
+                body: Some(json!({ "kept": kept })),
+                ..Default::default()
+            })
+        };
+        rig.engine
+            .update_record(&rig.caller, id, Guard::Nothing, edit)
+    };
+    keep(true).await.unwrap();
+    let delete = |guard| rig.engine.delete_record_if(&rig.caller, id, guard);
+    let refused = delete(Guard::check(kept)).await.unwrap_err();
+    assert_eq!(refused, Error::invalid("kept", "it stays"));
+    let stale = delete(Guard::Version(1)).await.unwrap_err();
+    assert_eq!(stale, Error::Conflict(Conflict::Version { current: 2 }));
+    keep(false).await.unwrap();
+    let gone = delete(Guard::check(kept)).await.unwrap();
+    assert_eq!((gone.version, &gone.body), (3, &json!({ "kept": false })));
+}
+
+#[tokio::test]
+async fn a_guard_holds_for_every_token_that_matches_or_for_none() {
+    let rig = Rig::new().await;
+    let (one, _) = rig.issue("one", &["t"]).await;
+    let (other, _) = rig.issue("other", &["t"]).await;
+    let active = |token: &Token| match token.state {
+        State::Active => Ok(()),
+        _ => Err(Error::NotFound(Missing::Token)),
+    };
+    let revoke = |id| {
+        let guard = Guard::check(active);
+        rig.engine.revoke(&rig.caller, Selection::of(id), guard)
+    };
+    assert_eq!(revoke(one.id).await.unwrap().tokens.len(), 1);
+    let again = revoke(one.id).await.unwrap_err();
+    assert_eq!(again, Error::NotFound(Missing::Token));
+
+    let both = || Selection {
+        ids: vec![one.id, other.id],
+        which: Which::Any,
+        ..Selection::default()
+    };
+    let delete = |guard| rig.engine.delete_if(&rig.caller, both(), guard);
+    let refused = delete(Guard::check(active)).await.unwrap_err();
+    assert_eq!(refused, Error::NotFound(Missing::Token));
+    let stale = delete(Guard::Version(1)).await.unwrap_err();
+    assert_eq!(stale, Error::Conflict(Conflict::Version { current: 2 }));
+    assert_eq!(only(&rig, other.id).await.version, 1);
+    // Who may not do it learns nothing about the rows.
+    let reader = Caller {
+        grants: Arc::new(Grants::to(&[Action::Read])),
+        ..rig.caller.clone()
+    };
+    let unasked = Guard::check(|_: &Token| panic!("asked before the caller's rights"));
+    let refused = rig.engine.delete_if(&reader, both(), unasked).await;
+    assert!(matches!(refused, Err(Error::Forbidden(_))));
+    assert_eq!(delete(Guard::Nothing).await.unwrap().len(), 2);
+}

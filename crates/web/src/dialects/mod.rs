@@ -19,6 +19,7 @@ use engine::clock::Timestamp;
 use engine::realm::RealmId;
 use engine::secret::Secret;
 use engine::verbs::issue::Issue;
+use engine::verbs::update::Edit;
 use utoipa_axum::router::OpenApiRouter;
 
 /// How to open each dialect. A new one is one line here.
@@ -169,7 +170,7 @@ pub struct Minted {
     pub secret: Secret,
 }
 
-/// Why a dialect cannot issue what was asked for.
+/// Why a dialect cannot issue, or change, what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct MintError(pub String);
@@ -204,4 +205,13 @@ pub trait Dialect: Send + Sync + fmt::Debug {
 
     /// An access token of this dialect for the command line.
     async fn mint(&self, mint: Mint) -> Result<Minted, MintError>;
+
+    /// What an update from the command line must say besides, so that it leaves a token as the dialect's own calls would:
+    /// a name that is also a place moves it. Refuses what those calls refuse.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    fn complete(&self, edit: Edit) -> Result<Edit, MintError> {
+        Ok(edit)
+    }
 }

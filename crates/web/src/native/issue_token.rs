@@ -15,7 +15,6 @@ use crate::dialects::{Mint, Minted};
 use crate::native::Control;
 use crate::native::caller::Speaker;
 use crate::native::problem::Problem;
-use crate::native::realms::dialect_of;
 use crate::native::wire::{TokenView, instant, json_body, token_answer};
 
 /// A token to be issued: `realm` or `dialect` says where.
@@ -75,9 +74,8 @@ pub(super) async fn handler(
     request: Request,
 ) -> Result<Response, Problem> {
     let input: IssueTokenRequest = json_body(request, &["application/json"]).await?;
-    let unprocessable = |detail: &str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
     let ((Some(word), None) | (None, Some(word))) = (&input.realm, &input.dialect) else {
-        return Err(unprocessable(
+        return Err(Problem::unprocessable(
             "either realm or dialect says where; not both",
         ));
     };
@@ -86,14 +84,7 @@ pub(super) async fn handler(
         .map(|text| instant("expires_at", &text))
         .transpose()?;
     let realm = control.realm(word).await?;
-    let dialect = control
-        .dialects
-        .iter()
-        .find(|dialect| dialect.realm() == realm.id)
-        .ok_or_else(|| {
-            let speaks = dialect_of(&realm.name);
-            unprocessable(&format!("{speaks} is not spoken by this server at present"))
-        })?;
+    let dialect = control.dialect(&realm)?;
     let mint = Mint {
         class: input.class,
         name: input.name,
@@ -103,7 +94,7 @@ pub(super) async fn handler(
     let Minted { issue, secret } = dialect
         .mint(mint)
         .await
-        .map_err(|error| unprocessable(&error.to_string()))?;
+        .map_err(|error| Problem::unprocessable(error.to_string()))?;
     let caller = speaker.in_realm(realm.id);
     let token = control.engine.issue(&caller, issue).await?;
     let body = IssueTokenResponse {

@@ -28,6 +28,11 @@ impl Problem {
         }
     }
 
+    /// 422: what was sent breaks a rule.
+    pub fn unprocessable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
     /// Something is there, but not for this method.
     pub fn wrong_method(path: &str) -> Self {
         let detail = format!("{path} does not answer this method");

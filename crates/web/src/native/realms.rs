@@ -3,9 +3,12 @@
 //! The one thing to know: a dialect's name stands for its first realm, `<dialect>/default`; the program opens it under
 //! exactly this name.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use engine::verbs::realms::Realm;
 
+use crate::dialects::Dialect;
 use crate::native::Control;
 use crate::native::problem::Problem;
 
@@ -20,6 +23,16 @@ pub(super) fn dialect_of(name: &str) -> &str {
 }
 
 impl Control {
+    /// The dialect that is spoken in a realm.
+    pub(super) fn dialect(&self, realm: &Realm) -> Result<&Arc<dyn Dialect>, Problem> {
+        let mut spoken = self.dialects.iter();
+        let found = spoken.find(|dialect| dialect.realm() == realm.id);
+        found.ok_or_else(|| {
+            let speaks = dialect_of(&realm.name);
+            Problem::unprocessable(format!("{speaks} is not spoken by this server at present"))
+        })
+    }
+
     /// The realm that `word` names.
     pub(super) async fn realm(&self, word: &str) -> Result<Realm, Problem> {
         let realms = self.engine.realms().await?;

@@ -9,7 +9,7 @@ use axum::response::Response;
 use engine::limits;
 use engine::selection::Selection;
 use engine::tags::Tags;
-use engine::verbs::update::{Edit, Update};
+use engine::verbs::update::{Edit, Field, Update};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -70,6 +70,7 @@ impl TryFrom<UpdateTokenRequest> for Edit {
         (status = 200, description = "As it is now, in force.", body = TokenView),
         (status = 400, description = "Not JSON, or a parameter is missing or wrong."),
         (status = 404, description = "No such realm or token."),
+        (status = 409, description = "Another token has this name, which must be unique in its dialect."),
         (status = 412, description = "The token has another version."),
         (status = 415, description = "Not application/merge-patch+json or application/json."),
         (status = 422, description = "A field breaks a rule."),
@@ -86,9 +87,15 @@ pub(super) async fn handler(
     let guard = guard(request.headers())?;
     let media_types = ["application/merge-patch+json", "application/json"];
     let input: UpdateTokenRequest = json_body(request, &media_types).await?;
+    let mut edit: Edit = input.try_into()?;
+    if edit.name != Field::Keep {
+        // A name may be what its dialect finds the token by.
+        let completed = control.dialect(&realm)?.complete(edit);
+        edit = completed.map_err(|error| Problem::unprocessable(error.to_string()))?;
+    }
     let update = Update {
         selection: Selection::of(id),
-        edit: input.try_into()?,
+        edit,
         guard,
     };
     let caller = speaker.in_realm(realm.id);

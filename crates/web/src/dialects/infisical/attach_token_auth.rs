@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use engine::Error;
 use engine::error::Conflict;
+use engine::limits::ADDRESSES_MAX;
 use engine::verbs::records::NewRecord;
 use serde_json::Value;
 
@@ -69,7 +70,7 @@ pub(super) fn read(
     bounded: impl Fn(&Said) -> bool,
 ) -> Result<Said, WireError> {
     let mut fields = Fields::of(body)?;
-    let trusted_ips = fields.objects("accessTokenTrustedIps", ["ipAddress"], 1);
+    let trusted_ips = fields.objects("accessTokenTrustedIps", ["ipAddress"], 1..=ADDRESSES_MAX);
     let said = Said {
         trusted_ips: trusted_ips.map(|ips| ips.into_iter().map(|[ip]| ip).collect()),
         ttl_secs: fields.whole("accessTokenTTL", TTL_SECS_LIMIT),
@@ -90,7 +91,7 @@ pub(super) fn parse_ips(ips: &[String]) -> Result<Vec<TrustedIp>, WireError> {
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<TokenAuthAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    let body = incoming.json()?;
+    let body = incoming.json().await?;
     let said = read(body.as_ref(), |said| {
         said.ttl_secs.unwrap_or(TTL_SECS_DEFAULT) <= said.ttl_secs_max.unwrap_or(TTL_SECS_DEFAULT)
     })?;

@@ -43,7 +43,7 @@ pub(super) async fn bootstrap(State(infisical): State<Infisical>, incoming: Inco
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<BootstrapAnswer, WireError> {
     infisical.whoever(incoming).await?;
-    let body = incoming.json()?;
+    let body = incoming.json().await?;
     let mut fields = Fields::of(body.as_ref())?;
     let email = fields.required_text("email");
     let password = fields.required_text("password");

@@ -53,10 +53,7 @@ pub(super) async fn create_identity(
 
 /// The notes of a body.
 pub(super) fn read_metadata(fields: &mut Fields<'_>) -> Option<Vec<[String; 2]>> {
-    let notes = fields.objects("metadata", ["key", "value"], 0)?;
-    if notes.len() > METADATA_MAX {
-        fields.custom("metadata", "Array must contain at most 100 element(s)");
-    }
+    let notes = fields.objects("metadata", ["key", "value"], 0..=METADATA_MAX)?;
     if fields.is_clean() && notes.iter().flatten().any(String::is_empty) {
         fields.custom("metadata", "keys and values must not be empty");
     }
@@ -102,7 +99,7 @@ impl Infisical {
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<IdentityAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    let body = incoming.json()?;
+    let body = incoming.json().await?;
     let mut fields = Fields::of(body.as_ref())?;
     let name = fields.required_text("name").trim().to_owned();
     let organization = fields.required_text("organizationId");

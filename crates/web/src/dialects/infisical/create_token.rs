@@ -49,7 +49,7 @@ pub(super) async fn create_token(
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<NewTokenAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    let body = incoming.json()?;
+    let body = incoming.json().await?;
     let mut fields = Fields::of(body.as_ref())?;
     let name = fields.text("name");
     let slug = fields.text("organizationSlug");

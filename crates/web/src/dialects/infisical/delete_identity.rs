@@ -1,17 +1,19 @@
 //! `DELETE /api/v1/identities/{identityId}`: the identity goes, and with it everything that hangs from it.
 //!
-//! The one thing a newcomer would get wrong: protection is a question to a caller who deletes by mistake, not a lock: who
-//! may delete may also take it off. So it is looked at before the write, and one that is set at the same moment may come
-//! too late.
+//! The one thing a newcomer would get wrong: protection is asked twice. Before the write for the order of refusals, and by
+//! the write itself, so that one whose setting was answered holds.
 
 use axum::extract::State;
 use axum::response::Response;
 use engine::Error;
 use engine::error::Missing;
+use engine::record::Record;
+use engine::verbs::update::Guard;
 
-use super::error::{self, WireError};
+use super::error::WireError;
 use super::get_identity::unknown_identity;
 use super::incoming::{Incoming, respond};
+use super::records::{Identity, Known};
 use super::roles::Permission;
 use super::wire::{IdentityAnswer, Refusal};
 use super::{IDENTITY_SEGMENT, Infisical};
@@ -44,20 +46,36 @@ pub(super) async fn delete_identity(
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<IdentityAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    incoming.json()?;
+    incoming.json().await?;
     let id = incoming.parameter(IDENTITY_SEGMENT)?;
     let identity = infisical.identity(&id).await?;
     let identity = identity.ok_or_else(|| unknown_identity(&id))?;
     bearer.require(Permission::Delete)?;
     bearer.guard(&identity.body)?;
-    if identity.body.has_delete_protection {
-        return Err(error::bad_request("Identity has delete protection"));
-    }
+    unless_protected(&identity.body)?;
     let attached = infisical.token_auth(identity.id).await?.is_some();
-    let engine = infisical.engine();
-    match engine.delete_record(&bearer.caller, identity.id).await {
-        Ok(_) => Ok(IdentityAnswer::of(identity, infisical.realm(), attached)),
+    // Asked once more by the write: a protection that came meanwhile holds.
+    let guard = Guard::check(|record: &Record| unless_protected(&Known::of(record)?.body));
+    let deleted = infisical
+        .engine()
+        .delete_record_if(&bearer.caller, identity.id, guard)
+        .await;
+    match deleted {
+        Ok(record) => Ok(IdentityAnswer::of(
+            Known::of(&record)?,
+            infisical.realm(),
+            attached,
+        )),
         Err(Error::NotFound(Missing::Record { .. })) => Err(unknown_identity(&id)),
         Err(error) => Err(error.into()),
+    }
+}
+
+fn unless_protected(identity: &Identity) -> Result<(), Error> {
+    if identity.has_delete_protection {
+        let message = "Identity has delete protection";
+        Err(Error::invalid("hasDeleteProtection", message))
+    } else {
+        Ok(())
     }
 }

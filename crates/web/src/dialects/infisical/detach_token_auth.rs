@@ -9,6 +9,7 @@ use engine::Error;
 
 use super::error::{self, WireError};
 use super::incoming::{Incoming, respond};
+use super::records::Known;
 use super::roles::Permission;
 use super::wire::{Refusal, TokenAuthAnswer};
 use super::{AUTH_IDENTITY_SEGMENT, Infisical};
@@ -44,7 +45,7 @@ pub(super) async fn detach_token_auth(
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<TokenAuthAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    incoming.json()?;
+    incoming.json().await?;
     let id = incoming.parameter(AUTH_IDENTITY_SEGMENT)?;
     let identity = infisical.identity(&id).await?;
     let identity = identity.ok_or_else(|| error::no_identity(&id))?;
@@ -58,7 +59,7 @@ async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<TokenAuthA
     bearer.guard(&identity.body)?;
     let engine = infisical.engine();
     match engine.delete_record(&bearer.caller, auth.id).await {
-        Ok(_) => Ok(TokenAuthAnswer::of(auth, identity.id.0)),
+        Ok(record) => Ok(TokenAuthAnswer::of(Known::of(&record)?, identity.id.0)),
         Err(Error::NotFound(_)) => Err(error::bad_request(NOT_ATTACHED)),
         Err(error) => Err(error.into()),
     }

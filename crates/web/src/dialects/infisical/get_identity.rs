@@ -39,7 +39,7 @@ pub(super) async fn get_identity(
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<MembershipAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    incoming.json()?;
+    incoming.json().await?;
     let id = incoming.parameter(IDENTITY_SEGMENT)?;
     let identity = infisical.identity(&id).await?;
     let identity = identity.ok_or_else(|| unknown_identity(&id))?;

@@ -76,7 +76,7 @@ async fn read(
     segment: usize,
 ) -> Result<TokenAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    incoming.json()?;
+    incoming.json().await?;
     let id = incoming.parameter(segment)?;
     let Placed { token, .. } = infisical
         .token(&id)

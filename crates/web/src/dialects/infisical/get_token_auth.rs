@@ -39,7 +39,7 @@ pub(super) async fn get_token_auth(
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<TokenAuthAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    incoming.json()?;
+    incoming.json().await?;
     let id = incoming.parameter(AUTH_IDENTITY_SEGMENT)?;
     let identity = infisical.identity(&id).await?;
     let identity = identity.ok_or_else(|| error::no_identity(&id))?;

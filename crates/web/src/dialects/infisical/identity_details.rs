@@ -35,7 +35,7 @@ pub(super) async fn identity_details(
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<DetailsAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    incoming.json()?;
+    incoming.json().await?;
     let organization = bearer.organization;
     Ok(DetailsAnswer {
         identity_details: Details {

@@ -1,11 +1,12 @@
 //! A request as the handlers of this dialect get it, and the answer to it.
 //!
-//! The one thing a newcomer would get wrong: credentials come before the body. So the bytes are read at once, under a
-//! limit, but what is wrong with them is said only when a handler asks, which is after it has asked who calls.
+//! The one thing a newcomer would get wrong: credentials come before the body. So the body stays unread until a handler asks
+//! for it, which is after it has asked who calls; nobody makes the server wait for a mebibyte without credentials.
 
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
@@ -37,7 +38,8 @@ pub(super) struct Incoming {
     pub address: Option<IpAddr>,
     /// What is known of it beside its answer.
     pub trace: Trace,
-    body: Result<Bytes, BodyError>,
+    /// Until it is read. (A body cannot be shared, a request is.)
+    body: Mutex<Option<Body>>,
 }
 
 /// What the `Authorization` header holds.
@@ -72,12 +74,20 @@ impl Incoming {
         }
     }
 
-    /// The body as JSON; `None` if there is none. To be asked for after the credentials.
+    /// Reads the body as JSON; `None` if there is none. To be asked for once, after the credentials.
     ///
     /// # Errors
     /// 400, 413, 415.
-    pub(super) fn json(&self) -> Result<Option<Value>, WireError> {
-        let bytes = match &self.body {
+    pub(super) async fn json(&self) -> Result<Option<Value>, WireError> {
+        let unread = self
+            .body
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(body) = unread else {
+            return Ok(None);
+        };
+        let bytes = match body::read(body, BODY_BYTES_MAX).await {
             Ok(bytes) => bytes,
             Err(BodyError::TooLarge) => return Err(error::too_large()),
             Err(BodyError::Broken) => return Err(error::bad_request("The body broke off")),
@@ -89,7 +99,7 @@ impl Incoming {
         if !self.is_json() {
             return Err(error::media_type());
         }
-        let parsed = json::strict(bytes).map(Some);
+        let parsed = json::strict(&bytes).map(Some);
         parsed.map_err(|error| error::bad_request(format!("The body is not valid JSON: {error}")))
     }
 
@@ -148,7 +158,7 @@ impl<S: Sync> FromRequest<S> for Incoming {
             method: parts.method,
             uri: parts.uri,
             headers: parts.headers,
-            body: body::read(body, BODY_BYTES_MAX).await,
+            body: Mutex::new(Some(body)),
         })
     }
 }
@@ -196,7 +206,6 @@ pub(super) fn json_response(status: StatusCode, body: &impl Serialize) -> Respon
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use axum::body::Body;
 
     async fn incoming(headers: &[(&str, &str)], body: impl Into<Body>) -> Incoming {
         let mut request = Request::builder().uri("/api/v1/x/a%20b?limit=5&limit=6&empty=");
@@ -233,7 +242,8 @@ mod tests {
         let form = ("content-type", "application/x-www-form-urlencoded");
         let status = async |header, body: &'static str| {
             let incoming = incoming(&[header], body).await;
-            incoming.json().map_err(|error| error.status.as_u16())
+            let read = incoming.json().await;
+            read.map_err(|error| error.status.as_u16())
         };
         assert_eq!(status(json, "").await, Ok(None));
         assert_eq!(status(form, "").await, Ok(None));
@@ -242,7 +252,7 @@ mod tests {
             assert_eq!(status(json, bad).await, Err(400), "{bad}");
         }
         let large = incoming(&[json], "x".repeat(BODY_BYTES_MAX + 1)).await;
-        assert_eq!(large.json().unwrap_err().status, 413);
+        assert_eq!(large.json().await.unwrap_err().status, 413);
     }
 
     #[tokio::test]

@@ -23,6 +23,8 @@ pub(super) const MALFORMED: &str = "The provided access token is malformed. Plea
 /// The text for a JWT whose time has passed.
 pub(super) const EXPIRED: &str = "Your token has expired. Please re-authenticate.";
 
+const WRONG_SIGNATURE: &str = "invalid signature";
+
 const WRONG_ALGORITHM: &str = "The access token is signed with an invalid algorithm. Please provide a valid token and try again.";
 
 /// What an access token says. Clients show some of it; we read three of the claims back.
@@ -120,8 +122,10 @@ impl Signer {
         let presented = decoded
             .map_err(|refusal| {
                 error::token_error(match refusal.kind() {
-                    ErrorKind::InvalidSignature => "invalid signature",
+                    ErrorKind::InvalidSignature => WRONG_SIGNATURE,
                     ErrorKind::InvalidAlgorithm => WRONG_ALGORITHM,
+                    // What cannot even be decoded is the signature if the header can: it is checked before the claims.
+                    ErrorKind::Base64(_) if has_header(text) => WRONG_SIGNATURE,
                     _ => MALFORMED,
                 })
             })?
@@ -131,6 +135,10 @@ impl Signer {
         }
         Ok(presented)
     }
+}
+
+fn has_header(text: &str) -> bool {
+    jsonwebtoken::decode_header(text).is_ok()
 }
 
 #[cfg(test)]
@@ -215,6 +223,12 @@ mod tests {
             assert_eq!(refused(&signer, &bad, 50), MALFORMED);
         }
         assert_eq!(refused(&signer, "", 50), "jwt must be provided");
+        for cut in [1, 2, 10] {
+            let cut = &token[..token.len() - cut];
+            assert_eq!(refused(&signer, cut, 50), "invalid signature", "{cut}");
+        }
+        let plus = format!("{token}+");
+        assert_eq!(refused(&signer, &plus, 50), "invalid signature");
     }
 
     #[test]

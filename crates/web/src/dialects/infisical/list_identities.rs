@@ -49,7 +49,7 @@ async fn answer(
     incoming: &Incoming,
 ) -> Result<MembershipsAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    incoming.json()?;
+    incoming.json().await?;
     let Some(organization) = incoming.query("orgId")? else {
         return Err(error::unprocessable(vec![json!({
             "code": "invalid_type", "expected": "string", "received": "undefined",

@@ -47,7 +47,7 @@ pub(super) async fn list_tokens(
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<TokensAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    incoming.json()?;
+    incoming.json().await?;
     let mut issues = Vec::new();
     let offset = incoming.query("offset")?;
     let offset = query_number(offset.as_deref(), "offset", 0, 0, NUMBER_MAX, &mut issues);

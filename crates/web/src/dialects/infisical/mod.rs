@@ -44,6 +44,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use engine::locator::Space;
 use engine::realm::RealmId;
+use engine::verbs::update::{Edit, Field};
 use engine::{Engine, Error};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
@@ -181,6 +182,13 @@ impl Dialect for Infisical {
 
     async fn mint(&self, mint: Mint) -> Result<Minted, MintError> {
         self.mint_for(mint).await
+    }
+
+    fn complete(&self, edit: Edit) -> Result<Edit, MintError> {
+        match &edit.name {
+            Field::Set(name) => seed::check_name(name).map(|()| edit),
+            Field::Keep | Field::Clear => Ok(edit),
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! The one thing a newcomer would get wrong: every broken rule is told, not the first alone, and each in the shape of the
 //! product's validator. Keys that are not known are dropped in silence: a real client sends some.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Map, Value, json};
 
 use super::error::{self, WireError};
@@ -89,12 +91,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A list of at least `min` objects, each with these texts (trimmed), that may be left out.
+    /// A list of so many objects, each with these texts (trimmed), that may be left out. Of one that is longer nothing is
+    /// looked at, or the list of what is wrong would be many times longer still.
     pub(super) fn objects<const N: usize>(
         &mut self,
         name: &str,
         keys: [&str; N],
-        min: usize,
+        length: RangeInclusive<usize>,
     ) -> Option<Vec<[String; N]>> {
         let value = self.object.get(name)?;
         let Value::Array(items) = value else {
@@ -102,11 +105,19 @@ impl<'a> Fields<'a> {
                 .push(wrong_type("array", Some(value), &json!([name])));
             return None;
         };
+        let (min, max) = length.into_inner();
         if items.len() < min {
             self.issues.push(json!({
                 "code": "too_small", "minimum": min, "type": "array", "inclusive": true, "exact": false,
                 "message": format!("Array must contain at least {min} element(s)"), "path": [name],
             }));
+        }
+        if items.len() > max {
+            self.issues.push(json!({
+                "code": "too_big", "maximum": max, "type": "array", "inclusive": true, "exact": false,
+                "message": format!("Array must contain at most {max} element(s)"), "path": [name],
+            }));
+            return None;
         }
         let mut found = Vec::with_capacity(items.len());
         for (at, item) in items.iter().enumerate() {
@@ -330,7 +341,7 @@ mod tests {
         let body = json!({"ips": [{"ipAddress": " 10.0.0.1 ", "more": 1}]});
         let mut fields = Fields::of(Some(&body)).unwrap();
         assert_eq!(
-            fields.objects("ips", ["ipAddress"], 1),
+            fields.objects("ips", ["ipAddress"], 1..=2),
             Some(vec![["10.0.0.1".to_owned()]])
         );
         assert!(fields.finish().is_ok());
@@ -339,11 +350,24 @@ mod tests {
             json!({"ips": [1]}),
             json!({"ips": [{}]}),
             json!({"ips": "x"}),
+            json!({"ips": [1, 2, 3]}),
         ] {
             let mut fields = Fields::of(Some(&bad)).unwrap();
-            drop(fields.objects("ips", ["ipAddress"], 1));
+            drop(fields.objects("ips", ["ipAddress"], 1..=2));
             assert!(fields.finish().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn of_a_list_that_is_too_long_nothing_else_is_told() {
+        let body = json!({"ips": vec![1; 100_000]});
+        assert_eq!(
+            issues(
+                |fields| drop(fields.objects("ips", ["ipAddress"], 1..=1_000)),
+                &body
+            ),
+            r#"[{"code":"too_big","maximum":1000,"type":"array","inclusive":true,"exact":false,"message":"Array must contain at most 1000 element(s)","path":["ips"]}]"#
+        );
     }
 
     proptest! {

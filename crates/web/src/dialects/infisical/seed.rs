@@ -20,6 +20,7 @@ use super::records::{
     instance_admin_place, json, organization_place, token_auth_place,
 };
 use super::roles::Role;
+use super::schema::NAME_CHARS_MAX;
 use super::trusted_ips::everywhere;
 use crate::dialects::{FirstCredential, Mint, MintError, Minted};
 
@@ -118,6 +119,19 @@ impl Infisical {
             let message = "what a token permits is the role of its identity: give no permissions";
             return Err(MintError(message.to_owned()));
         }
+        if let Some(name) = &mint.name {
+            check_name(name)?;
+        }
+        if let Some(end) = mint.expires_at {
+            let cap = self.settings().ttl_secs_max;
+            let last = i64::try_from(cap).ok();
+            let last = last.and_then(|secs| self.engine().now().checked_add_secs(secs));
+            if last.is_some_and(|last| end > last) {
+                return Err(MintError(format!(
+                    "a token lives at most {cap} seconds here"
+                )));
+            }
+        }
         let unreadable = |_: Error| MintError("the store does not answer".to_owned());
         if self.organization().await.map_err(unreadable)?.is_none() {
             let message = "the instance is not set up yet: POST /api/v1/admin/bootstrap does it";
@@ -200,6 +214,15 @@ impl Infisical {
         self.engine().random(&mut random);
         format!("{}-{:04x}", slug_of(name), u16::from_be_bytes(random))
     }
+}
+
+/// What the command line may call a token.
+pub(super) fn check_name(name: &str) -> Result<(), MintError> {
+    if name.chars().count() > NAME_CHARS_MAX || name.contains('\0') {
+        let rule = format!("the name has at most {NAME_CHARS_MAX} characters, none of them NUL");
+        return Err(MintError(rule));
+    }
+    Ok(())
 }
 
 fn slug_of(name: &str) -> String {

@@ -3,11 +3,16 @@
 //! The one thing a newcomer would get wrong: requests and answers have different forms. A request names an address or a
 //! block as one text; answers hold it taken apart, and a single address has no `prefix` at all.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::{self, WireError};
+
+/// Bits before an IPv4 address that is written as an IPv6 one.
+const MAPPED_BITS: u8 = 96;
 
 /// An address or a block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -34,7 +39,7 @@ impl TrustedIp {
             None => (text, None),
         };
         let invalid = || error::bad_request("The IP is not a valid IPv4, IPv6, or CIDR block");
-        let parsed: std::net::IpAddr = address.parse().map_err(|_| invalid())?;
+        let parsed: IpAddr = address.parse().map_err(|_| invalid())?;
         let kind = if parsed.is_ipv4() { "ipv4" } else { "ipv6" };
         let prefix = match prefix {
             None => None,
@@ -52,11 +57,15 @@ impl TrustedIp {
         })
     }
 
+    /// As callers are compared with it. An IPv4 address inside IPv6 is the IPv4 address, which is what callers have.
     fn net(&self) -> Option<IpNet> {
-        let address: std::net::IpAddr = self.ip_address.parse().ok()?;
-        match self.prefix {
-            None => Some(IpNet::from(address)),
-            Some(prefix) => IpNet::new(address, prefix).ok(),
+        let address: IpAddr = self.ip_address.parse().ok()?;
+        match (address.to_canonical(), self.prefix) {
+            (plain, None) => Some(IpNet::from(plain)),
+            (IpAddr::V4(plain), Some(prefix)) if address.is_ipv6() && prefix >= MAPPED_BITS => {
+                IpNet::new(IpAddr::V4(plain), prefix - MAPPED_BITS).ok()
+            }
+            (_, Some(prefix)) => IpNet::new(address, prefix).ok(),
         }
     }
 
@@ -120,5 +129,19 @@ mod tests {
         assert_eq!(addresses(&everywhere()[..1]).len(), 1);
         let single = TrustedIp::parse("10.1.2.3").unwrap();
         assert_eq!(addresses(&[single])[0].to_string(), "10.1.2.3/32");
+    }
+
+    #[test]
+    fn an_ipv4_address_inside_ipv6_is_the_ipv4_address() {
+        let net = |text: &str| addresses(&[TrustedIp::parse(text).unwrap()])[0].to_string();
+        assert_eq!(net("::ffff:10.1.2.3"), "10.1.2.3/32");
+        assert_eq!(net("::ffff:10.0.0.0/104"), "10.0.0.0/8");
+        assert_eq!(net("::ffff:0:0/96"), "0.0.0.0/0");
+        assert_eq!(net("::/0"), "::/0");
+        assert_eq!(net("::1"), "::1/128");
+        // Answered as it was sent.
+        let shown = TrustedIp::parse("::ffff:10.1.2.3").unwrap();
+        assert_eq!((shown.kind.as_str(), shown.prefix), ("ipv6", None));
+        assert_eq!(shown.ip_address, "::ffff:10.1.2.3");
     }
 }

@@ -16,7 +16,7 @@ use super::error::{self, WireError};
 use super::get_identity::unknown_identity;
 use super::incoming::{Incoming, respond};
 use super::records::{Identity, Known, json};
-use super::roles::Permission;
+use super::roles::{Permission, Role};
 use super::schema::Fields;
 use super::wire::{IdentityAnswer, Refusal};
 use super::{IDENTITY_SEGMENT, Infisical};
@@ -53,7 +53,7 @@ pub(super) async fn update_identity(
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<IdentityAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    let body = incoming.json()?;
+    let body = incoming.json().await?;
     let mut fields = Fields::of(body.as_ref())?;
     let name = fields.text("name").map(|name| name.trim().to_owned());
     let role = fields.text("role");
@@ -72,6 +72,11 @@ async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<IdentityAn
         )?;
     }
     bearer.guard(&identity.body)?;
+    if identity.body.instance_admin && role.is_some_and(|role| role != Role::Admin) {
+        // Nobody could give it back: who has the machine gets tokens of this identity, and its role with them.
+        let message = "The role of the instance admin identity cannot be changed";
+        return Err(error::bad_request(message));
+    }
     if name.is_none() && role.is_none() && has_delete_protection.is_none() && metadata.is_none() {
         return Err(error::nothing_to_update());
     }

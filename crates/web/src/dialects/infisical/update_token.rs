@@ -50,7 +50,7 @@ pub(super) async fn update_token(
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<TokenAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    let body = incoming.json()?;
+    let body = incoming.json().await?;
     let mut fields = Fields::of(body.as_ref())?;
     let name = fields.text("name");
     fields.finish()?;

@@ -52,7 +52,7 @@ pub(super) async fn update_token_auth(
 
 async fn answer(infisical: &Infisical, incoming: &Incoming) -> Result<TokenAuthAnswer, WireError> {
     let bearer = infisical.bearer(incoming).await?;
-    let body = incoming.json()?;
+    let body = incoming.json().await?;
     let said = read(body.as_ref(), |said| {
         let (ttl, max) = (said.ttl_secs.unwrap_or(0), said.ttl_secs_max.unwrap_or(0));
         ttl == 0 || max == 0 || ttl <= max

@@ -447,16 +447,32 @@ pub(super) struct Refusal {
     req_id: String,
     /// The status of the answer.
     status_code: u16,
-    /// What is wrong; for a broken rule of the body (422) a list of such.
-    message: String,
+    /// What is wrong, a text; for broken rules of the body (422) a list of them.
+    message: serde_json::Value,
     /// Which kind of refusal.
     error: String,
+    /// Of refused permissions: which are missing, or the caller's rules for it.
+    #[schema(required = false)]
+    details: serde_json::Value,
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_client_made_from_the_document_reads_every_refusal() {
+        let schema = serde_json::to_value(<Refusal as utoipa::PartialSchema>::schema()).unwrap();
+        assert_eq!(
+            schema["required"].to_string(),
+            r#"["reqId","statusCode","message","error"]"#
+        );
+        let of = |name: &str| schema["properties"][name].get("type").cloned();
+        assert_eq!(of("message"), None, "texts and lists");
+        assert_eq!(of("details"), None, "objects and lists");
+        assert_eq!(of("error"), Some("string".into()));
+    }
 
     #[test]
     fn dates_have_milliseconds() {

@@ -39,6 +39,7 @@ use axum::middleware;
 use axum::response::Response;
 use engine::permission::Action;
 use engine::realm::RealmId;
+use engine::verbs::update::Edit;
 use engine::{Engine, Error};
 use tower::ServiceExt as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -176,6 +177,10 @@ impl Dialect for Spoken {
 
     async fn mint(&self, mint: Mint) -> Result<Minted, MintError> {
         self.mindbridge.mint_for(mint)
+    }
+
+    fn complete(&self, edit: Edit) -> Result<Edit, MintError> {
+        seed::renamed(edit)
     }
 }
 

@@ -72,12 +72,14 @@ impl Asked {
 
 fn number(name: &'static str, value: &str, least: u64, most: u64) -> Result<u64, Refusal> {
     let reason = format!("{name} is a whole number from {least} to {most}");
-    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    let parsed: Option<u64> = digits.then(|| value.parse().ok()).flatten();
+    let is_whole = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // Digits that are no number of 64 bits are one beyond every bound.
+    let parsed = is_whole(value).then(|| value.parse().unwrap_or(u64::MAX));
     let kind = match parsed {
         Some(number) if (least..=most).contains(&number) => return Ok(number),
         Some(number) if number < least => ProblemType::GreaterValueRequired,
         Some(_) => ProblemType::LessValueRequired,
+        None if value.strip_prefix('-').is_some_and(is_whole) => ProblemType::GreaterValueRequired,
         None => ProblemType::IncorrectDataType,
     };
     Err(Refusal::bad(Problem::with(kind, name, reason).value(value)))

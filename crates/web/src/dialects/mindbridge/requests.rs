@@ -4,6 +4,7 @@
 //! so that an entity can be sent back as it was read. What is *not* on the model is refused: it would be lost silently.
 
 use engine::clock::Timestamp;
+use engine::limits::{ADDRESSES_MAX, PERMISSIONS_MAX};
 use ipnet::IpNet;
 use jiff::Span;
 use serde_json::{Map, Value};
@@ -115,6 +116,12 @@ pub(super) fn new_token(body: &Map<String, Value>) -> Result<NewToken, Refusal> 
 impl NewToken {
     /// Judges it by the rules for a token made now.
     pub(super) fn judge(self, now: Timestamp) -> Result<GoodToken, Refusal> {
+        let lists = [
+            too_many("allowedAddresses", &self.allowed_addresses, ADDRESSES_MAX),
+            too_many("permissions", &self.permissions, PERMISSIONS_MAX),
+        ];
+        // Before the items: a problem for each would make an answer many times as long as the body.
+        Refusal::unless_none(lists.into_iter().flatten().collect())?;
         let mut problems: Vec<Problem> = name_problem(&self.name).into_iter().collect();
         if self.expiry <= now {
             let reason = "a token ends in the future";
@@ -172,6 +179,11 @@ pub(super) fn name_problem(name: &str) -> Option<Problem> {
         return None;
     };
     Some(Problem::with(kind, "name", reason))
+}
+
+fn too_many(field: &'static str, items: &[String], max: usize) -> Option<Problem> {
+    let reason = format!("at most {max}");
+    (items.len() > max).then(|| Problem::with(ProblemType::LessValueRequired, field, reason))
 }
 
 /// The latest end of a token made at `now`.
@@ -262,6 +274,19 @@ mod tests {
         ] {
             assert_eq!(read(bad.clone()).unwrap_err().status, 400, "{bad}");
         }
+    }
+
+    #[test]
+    fn of_lists_that_are_too_long_nothing_else_is_told() {
+        let body = json!({
+            "name": " ", "expiry": "2027-01-01T00:00:00Z",
+            "allowedAddresses": vec!["x"; 100_000], "permissions": vec!["x"; 1_001],
+        });
+        let wanted = new_token(&object(&body)).unwrap();
+        let refusal = wanted.judge(Timestamp::MIN).unwrap_err();
+        let told = format!("{refusal:?}");
+        assert_eq!(told.matches("at most 1000").count(), 2, "{told}");
+        assert!(!told.contains("is no "), "{told}");
     }
 
     #[test]

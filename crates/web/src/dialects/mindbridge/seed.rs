@@ -10,6 +10,7 @@ use engine::error::Conflict;
 use engine::limits::PAGE_ROWS;
 use engine::secret::Secret;
 use engine::verbs::issue::Issue;
+use engine::verbs::update::{Edit, Field};
 
 use super::MindBridge;
 use super::outward::{OutwardId, mint_secret, partial};
@@ -22,6 +23,8 @@ use crate::dialects::{FirstCredential, Mint, MintError, Minted};
 pub(super) const DEVELOPMENT_TOKEN: &str = "mindbridge-dev-token";
 /// What the first token is called.
 const FIRST_NAME: &str = "Tokenhouse first token";
+/// What the command line is told about a name that cannot be one.
+const NAME_RULE: &str = "the name has 1 to 255 characters, not only blanks, and no NUL";
 
 impl MindBridge {
     /// The token of a first start. See [`crate::dialects::Dialect::seed`].
@@ -80,8 +83,7 @@ impl MindBridge {
             .name
             .unwrap_or_else(|| format!("Command line {}", OutwardId::random(self.engine())));
         if name_problem(&name).is_some() {
-            let rule = "the name has 1 to 255 characters, not only blanks, and no NUL";
-            return Err(MintError(rule.to_owned()));
+            return Err(MintError(NAME_RULE.to_owned()));
         }
         let unknown = mint
             .permissions
@@ -134,6 +136,18 @@ impl MindBridge {
 
     fn last_expiry(&self) -> Timestamp {
         last_expiry(self.engine().now()).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// What the command line does to a token with its name: the place by which names are unique moves with it.
+pub(super) fn renamed(edit: Edit) -> Result<Edit, MintError> {
+    match &edit.name {
+        Field::Keep => Ok(edit),
+        Field::Set(name) if name_problem(name).is_none() => Ok(Edit {
+            locators: Field::Set(vec![name_place(name)]),
+            ..edit
+        }),
+        Field::Set(_) | Field::Clear => Err(MintError(NAME_RULE.to_owned())),
     }
 }
 
