@@ -75,9 +75,12 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// A database on a server: how long one statement may take; the server ends it then.
     pub statement_timeout: Duration,
-    /// A database on a server: how long a write is tried again before it is given up, and a read too. What has not been
-    /// found out by then is said to be unknown.
+    /// A database on a server: how long a write is tried again before it is given up. What has not been found out by then
+    /// is said to be unknown.
     pub deadline: Duration,
+    /// A database on a server: the same for a read. Shorter, because whoever asks whether a token is good wants to know
+    /// soon that this cannot be found out.
+    pub read_deadline: Duration,
     /// A database on a server: how long opening waits for another node that is migrating it.
     pub migration_wait: Duration,
     /// A database on several servers: how new tables are laid out.
@@ -101,6 +104,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(15),
             deadline: Duration::from_secs(20),
+            read_deadline: Duration::from_secs(5),
             migration_wait: Duration::from_mins(2),
             distributed: None,
             commit_faults: None,

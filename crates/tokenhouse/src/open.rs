@@ -60,6 +60,10 @@ async fn keyring(file: &KeyringFile, store: &Arc<dyn Store>) -> Result<Keyring, 
     let asking = Engine::new(parts(Arc::clone(store), new(), 0));
     let path = file.path();
     if asking.is_bound().await.map_err(Failure::failed)? {
+        // Another node may have made both since the file was looked for; it writes the file first.
+        if let Some(keyring) = file.read().map_err(Failure::failed)? {
+            return Ok(keyring);
+        }
         let path = path.display();
         let message = format!("the store has data, but its keyring {path} is missing");
         return Err(Failure::failed(message).hint(

@@ -150,7 +150,7 @@ pub(crate) async fn open(url: &str, options: Options) -> Result<Arc<Postgres>, O
         }),
         readers: Readers {
             pool: readers,
-            deadline: options.deadline,
+            deadline: options.read_deadline,
         },
     }))
 }

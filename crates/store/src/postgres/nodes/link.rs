@@ -97,8 +97,8 @@ impl Link {
         }
         *present = None;
         let opened = tokio::time::timeout(self.timeout, self.open()).await;
-        let client = opened
-            .map_err(|_| Trouble::Unreachable("the database does not answer".to_owned()))??;
+        let client =
+            opened.map_err(|_| Trouble::Again("the database does not answer".to_owned()))??;
         let client = Arc::new(client);
         *present = Some(Arc::clone(&client));
         Ok(client)

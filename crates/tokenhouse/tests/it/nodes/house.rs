@@ -233,18 +233,6 @@ impl Client {
             other => panic!("{other:?}"),
         }
     }
-
-    /// The expiry of each token in the list, by its secret.
-    pub(super) async fn expiries(&mut self) -> Vec<(String, String)> {
-        let answer = self.ask("GET", TOKENS, ADMIN, None).await;
-        let (status, list) = answer.unwrap();
-        assert_eq!(status, 200);
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let tokens = list["tokens"].as_array().unwrap().iter();
-        tokens
-            .map(|token| (text(&token["secret"]), text(&token["expiresAt"])))
-            .collect()
-    }
 }
 
 /// A number below `bound`.

@@ -84,7 +84,9 @@ async fn a_command_on_the_store_itself_is_in_force_on_the_nodes() {
         "--name",
         "by-hand",
         "--permission",
-        "default:development",
+        "project:default",
+        "--permission",
+        "environment:development",
     ];
     let made = tokio::task::block_in_place(|| run(&issue));
     let secret = made["secret"].as_str().unwrap().to_owned();
