@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod encryption;
 mod faults;
 mod groups;
 mod opening;
