@@ -10,6 +10,7 @@ mod encryption;
 mod faults;
 mod groups;
 mod opening;
+mod refusals;
 
 use std::sync::Arc;
 

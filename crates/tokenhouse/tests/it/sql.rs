@@ -20,6 +20,19 @@ const BEGINNINGS: [&str; 9] = [
     "SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH ", "CREATE ", "ALTER ", "DROP ", "MERGE ",
 ];
 
+/// Statements that name no realm, each with the reason why it need not.
+const OVER_ALL_REALMS: [(&str, &str); 2] = [
+    (
+        "SELECT realm, id, process, keys FROM hold",
+        "a node that renews its lease reads all holds: there are few, and an index or cursor would need an order",
+    ),
+    (
+        "DELETE FROM acknowledgement AS said WHERE NOT EXISTS (SELECT 1 FROM hold WHERE hold.realm = said.realm AND hold.id = \
+         said.hold)",
+        "what was said about holds that are gone is cleared now and then; nobody waits for it",
+    ),
+];
+
 /// The texts of a Rust file; those that a macro joins are one, with a blank for what stands between them.
 fn texts(source: &str) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
@@ -249,8 +262,18 @@ fn statements_suit_distributed_engines() {
     let tables = tables(&statements);
     assert!(statements.len() > 40, "the SQL was not found");
     assert!(tables.len() >= 11, "the tables were not found: {tables:?}");
+    for (sql, _) in OVER_ALL_REALMS {
+        assert!(
+            statements.iter().any(|statement| statement.sql == sql),
+            "an exception for nothing: {sql}"
+        );
+    }
     let mut findings = Vec::new();
+    let excepted = |sql: &str| OVER_ALL_REALMS.iter().any(|(known, _)| *known == sql);
     for statement in &statements {
+        if excepted(&statement.sql) {
+            continue;
+        }
         for why in faults(&statement.sql, &tables) {
             findings.push(format!("{}: {}\n    {why}", statement.home, statement.sql));
         }
