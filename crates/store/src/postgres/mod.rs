@@ -29,6 +29,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::clock::Timestamp;
@@ -54,6 +55,9 @@ use writer::Writer;
 
 pub use faults::{CommitFaults, Fault, Moment};
 pub(crate) use open::open;
+
+/// How long it may take to find out whether a write would succeed: whoever asks wants to send calls elsewhere if not.
+const READY_MAX: Duration = Duration::from_secs(5);
 
 /// The store on PostgreSQL.
 pub(crate) struct Postgres {
@@ -310,7 +314,7 @@ impl Store for Postgres {
     async fn ready(&self) -> Result<(), StoreError> {
         let pass = self.door.enter().await?;
         let mut probe = Count::probe(&self.writer.pool);
-        let probed = until_certain(&mut probe, self.writer.deadline).await;
+        let probed = until_certain(&mut probe, READY_MAX.min(self.writer.deadline)).await;
         drop(pass);
         probed.map(|_| ())
     }

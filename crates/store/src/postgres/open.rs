@@ -245,7 +245,10 @@ enum Trust {
 }
 
 /// Takes the URL apart.
-fn configure(url: &str, options: &Options) -> Result<(Config, MakeRustlsConnect), OpenError> {
+pub(super) fn configure(
+    url: &str,
+    options: &Options,
+) -> Result<(Config, MakeRustlsConnect), OpenError> {
     let (plain, mode, root) = without_tls(url)?;
     let mut config: Config = plain.parse().map_err(|_| OpenError::Url {
         message: "write postgres://user@host:5432/database, with reserved characters of the password as %xx",

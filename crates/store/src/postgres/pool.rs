@@ -43,7 +43,7 @@ pub(super) fn pool(
         // A broken connection is noticed by its task; what breaks later is noticed by the statement and repeated.
         recycling_method: RecyclingMethod::Fast,
     };
-    let settings = settings(times);
+    let demands = demands(times);
     Pool::builder(Manager::from_config(config.clone(), tls, recycling))
         .max_size(size.max(1))
         .runtime(Runtime::Tokio1)
@@ -51,14 +51,10 @@ pub(super) fn pool(
         .create_timeout(Some(times.connect * 2))
         .recycle_timeout(Some(times.connect))
         .post_create(Hook::async_fn(move |client: &mut ClientWrapper, _| {
-            let settings = settings.clone();
+            let demands = demands.clone();
             Box::pin(async move {
-                for setting in &settings.demanded {
-                    client
-                        .batch_execute(setting)
-                        .await
-                        .map_err(HookError::Backend)?;
-                }
+                let told = client.batch_execute(&demands).await;
+                told.map_err(HookError::Backend)?;
                 for hint in PLANNER_HINTS {
                     // An engine that does not know one plans as it likes.
                     let _ = client.batch_execute(hint).await;
@@ -76,11 +72,6 @@ pub(super) fn pool(
         .map_err(|error| error.to_string())
 }
 
-#[derive(Clone)]
-struct Settings {
-    demanded: Vec<String>,
-}
-
 /// All statements find their rows by a key, however few rows there are or seem to be: a plan that was made while a table
 /// was small must not go on reading it from end to end when it has grown.
 const PLANNER_HINTS: [&str; 3] = [
@@ -89,20 +80,19 @@ const PLANNER_HINTS: [&str; 3] = [
     "SET enable_mergejoin = off",
 ];
 
-fn settings(times: Times) -> Settings {
+/// What every connection is told before anything else.
+fn demands(times: Times) -> String {
     let statement = times.statement.as_millis();
+    let lock = times.wait.as_millis();
     let idle = IDLE_IN_TRANSACTION_MAX.as_millis();
-    Settings {
-        demanded: vec![
-            format!("SET statement_timeout = {statement}"),
-            format!("SET lock_timeout = {}", times.wait.as_millis()),
-            format!("SET idle_in_transaction_session_timeout = {idle}"),
-            // Returning means durable, whatever the server's default is. A level that waits for other servers is kept.
-            "SELECT set_config('synchronous_commit', 'on', false) \
-             WHERE current_setting('synchronous_commit') = 'off'"
-                .to_owned(),
-        ],
-    }
+    // Returning means durable, whatever the server's default is. A level that waits for other servers is kept, and an
+    // engine that does not know the setting has nothing to be overruled.
+    format!(
+        "SET statement_timeout = {statement}; SET lock_timeout = {lock}; \
+         SET idle_in_transaction_session_timeout = {idle}; \
+         SELECT set_config('synchronous_commit', 'on', false) \
+         WHERE current_setting('synchronous_commit', true) = 'off'"
+    )
 }
 
 /// A connection that is closed unless it is kept.

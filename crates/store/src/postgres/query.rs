@@ -29,6 +29,9 @@ use crate::gather::{Shelf, gather};
 /// is not read to its end for a query that may have a thousand.
 const MARKED_FIRST: usize = 1_000;
 
+/// Tokens for which more is fetched than was asked for.
+const GUESSED_MAX: usize = 1_000;
+
 /// Something that a query depends on and a batch may write: also what was asked for and not there.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Touched {
@@ -65,6 +68,24 @@ impl Needs {
             && self.marked.is_empty()
     }
 
+    fn guessed(&self) -> Guess {
+        let count = self.tokens.len() + self.located.len();
+        if count == 0 {
+            Guess::Nothing
+        } else if count > GUESSED_MAX {
+            // Tokens of places come in the next round.
+            if self.tokens.is_empty() {
+                Guess::Nothing
+            } else {
+                Guess::Tokens
+            }
+        } else if self.located.is_empty() {
+            Guess::Above
+        } else {
+            Guess::Located
+        }
+    }
+
     fn add(&mut self, other: Self) {
         self.tokens.extend(other.tokens);
         self.values.extend(other.values);
@@ -76,6 +97,19 @@ impl Needs {
             *wanted = most.max(*wanted);
         }
     }
+}
+
+/// What is fetched before it is asked for, because it will be: a round trip costs more than a few rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guess {
+    /// Not even tokens are wanted.
+    Nothing,
+    /// The tokens alone: so many that the rows matter and not the trips.
+    Tokens,
+    /// The tokens and the records above them.
+    Above,
+    /// Also the tokens that are found at the places that are wanted.
+    Located,
 }
 
 /// Holders of a mark, from the first on.
@@ -236,9 +270,41 @@ impl<'q> Gathering<'q> {
             );
         }
         let ids = |ids: Vec<Uuid>| -> Box<Vec<Uuid>> { Box::new(ids) };
-        if !needs.tokens.is_empty() {
-            let wanted = ids(needs.tokens.iter().map(|id| id.0).collect());
-            script.ask(tokens::FIND, vec![Box::new(realm), wanted]);
+        let height = rows_max(limits::ANCESTORS_MAX + 1);
+        let wanted = || ids(needs.tokens.iter().map(|id| id.0).collect());
+        match needs.guessed() {
+            Guess::Nothing => {}
+            Guess::Tokens => script.ask(tokens::FIND, vec![Box::new(realm), wanted()]),
+            Guess::Above => {
+                script.ask(tokens::FIND, vec![Box::new(realm), wanted()]);
+                script.ask(
+                    records::FIND_ABOVE,
+                    vec![Box::new(realm), wanted(), Box::new(height)],
+                );
+            }
+            Guess::Located => {
+                let places: Vec<Place> = needs.located.iter().cloned().collect();
+                let (spaces, keys) = owned(&places);
+                script.ask(
+                    tokens::FIND_LOCATED,
+                    vec![
+                        Box::new(realm),
+                        wanted(),
+                        Box::new(spaces.clone()),
+                        Box::new(keys.clone()),
+                    ],
+                );
+                script.ask(
+                    records::FIND_ABOVE_LOCATED,
+                    vec![
+                        Box::new(realm),
+                        wanted(),
+                        Box::new(height),
+                        Box::new(spaces),
+                        Box::new(keys),
+                    ],
+                );
+            }
         }
         for (wanted, sql) in [
             (&needs.values, values::FIND),
@@ -251,7 +317,6 @@ impl<'q> Gathering<'q> {
         }
         if !needs.records.is_empty() {
             let wanted = ids(needs.records.iter().map(|id| id.0).collect());
-            let height = rows_max(limits::ANCESTORS_MAX + 1);
             script.ask(
                 records::FIND_UPWARD,
                 vec![Box::new(realm), wanted, Box::new(height)],
@@ -266,6 +331,7 @@ impl<'q> Gathering<'q> {
         answers: &mut impl Iterator<Item = Vec<tokio_postgres::Row>>,
     ) -> Result<(), StoreError> {
         let realm = self.realm;
+        let guess = needs.guessed();
         let mut next = || answers.next().unwrap_or_default();
         let cache = &mut self.cache;
         if !needs.located.is_empty() {
@@ -290,13 +356,19 @@ impl<'q> Gathering<'q> {
                 cache.marked.insert(place, Marked { holders, complete });
             }
         }
-        if !needs.tokens.is_empty() {
+        if guess != Guess::Nothing {
             cache
                 .tokens
                 .extend(needs.tokens.into_iter().map(|id| (id, None)));
             for row in next() {
                 let token = tokens::read(&row, realm)?;
                 cache.tokens.insert(token.id, Some(token));
+            }
+        }
+        if matches!(guess, Guess::Above | Guess::Located) {
+            for row in next() {
+                let record = records::read(&row, realm)?;
+                cache.records.insert(record.id, Some(record));
             }
         }
         for (wanted, known) in [needs.values, needs.sealed]

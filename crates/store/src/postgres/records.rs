@@ -23,15 +23,40 @@ macro_rules! columns {
     };
 }
 
-/// By id, each with what is above it, `$3` records high at the most.
-pub(super) const FIND_UPWARD: &str = concat!(
-    "WITH RECURSIVE above (id, parent, height) AS (\
-     SELECT id, parent, 1 FROM record WHERE realm = $1 AND id = ANY($2::uuid[]) \
-     UNION SELECT record.id, record.parent, above.height + 1 \
-     FROM above JOIN record ON record.realm = $1 AND record.id = above.parent WHERE above.height < $3::bigint) \
-     SELECT ",
-    columns!(),
-    " FROM record WHERE realm = $1 AND id = ANY(ARRAY(SELECT above.id FROM above))"
+/// The records of some, given by a query for their id, parent and height, with what is above them, `$3` high at the most.
+macro_rules! upward {
+    ($start:literal) => {
+        concat!(
+            "WITH RECURSIVE above (id, parent, height) AS (",
+            $start,
+            " UNION SELECT record.id, record.parent, above.height + 1 \
+             FROM above JOIN record ON record.realm = $1 AND record.id = above.parent \
+             WHERE above.height < $3::bigint) SELECT ",
+            columns!(),
+            " FROM record WHERE realm = $1 AND id = ANY(ARRAY(SELECT above.id FROM above))"
+        )
+    };
+}
+
+/// By id.
+pub(super) const FIND_UPWARD: &str =
+    upward!("SELECT id, parent, 1 FROM record WHERE realm = $1 AND id = ANY($2::uuid[])");
+
+/// The parents and containers of tokens.
+pub(super) const FIND_ABOVE: &str = upward!(
+    "SELECT record.id, record.parent, 1 FROM token \
+     JOIN record ON record.realm = $1 AND record.id = ANY(ARRAY[token.parent, token.container]) \
+     WHERE token.realm = $1 AND token.id = ANY($2::uuid[])"
+);
+
+/// The same for tokens by id or found at one of some places.
+pub(super) const FIND_ABOVE_LOCATED: &str = upward!(
+    "SELECT record.id, record.parent, 1 FROM token \
+     JOIN record ON record.realm = $1 AND record.id = ANY(ARRAY[token.parent, token.container]) \
+     WHERE token.realm = $1 AND token.id = ANY($2::uuid[] || ARRAY(SELECT holder \
+     FROM unnest($4::text[], $5::bytea[]) AS wanted (space, key) \
+     JOIN locator ON locator.realm = $1 AND locator.space = wanted.space AND locator.key = wanted.key \
+     WHERE holder_kind = 't'))"
 );
 
 /// Of one kind, in order of id, from the first.

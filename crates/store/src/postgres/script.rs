@@ -4,12 +4,13 @@
 //! first is sent – otherwise one that had to be prepared first would be overtaken. After an error inside a transaction the
 //! others fail too, so the first error is the one that counts.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::Poll;
 
 use deadpool_postgres::ClientWrapper;
 use engine::locator::{Key, Place, Space};
 use engine::store::StoreError;
-use futures_util::future::join_all;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -155,14 +156,35 @@ impl<'a> Script<'a> {
             });
             pending
         });
-        // Each is sent when it is polled for the first time, which happens in this order.
-        let (begun, answers) = tokio::join!(biased; begun, join_all(steps));
+        let (begun, answers) = tokio::join!(biased; begun, in_order(steps.collect()));
         begun.map_err(of_statement)?;
         answers
             .into_iter()
             .map(|answer| answer.map_err(of_statement))
             .collect()
     }
+}
+
+/// Waits for all. Each statement is sent when it is polled for the first time, so they must be polled in their order,
+/// which libraries promise for no number of futures.
+async fn in_order(mut pending: Vec<Pending<'_>>) -> Vec<Result<Answer, tokio_postgres::Error>> {
+    let mut answers: Vec<Option<_>> = pending.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (future, answer) in pending.iter_mut().zip(&mut answers) {
+            if answer.is_none()
+                && let Poll::Ready(ready) = future.as_mut().poll(context)
+            {
+                *answer = Some(ready);
+            }
+        }
+        if answers.iter().all(Option::is_some) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    answers.into_iter().flatten().collect()
 }
 
 /// The first place that is not among the rows of a claim.

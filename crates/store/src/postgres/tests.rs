@@ -6,9 +6,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod encryption;
 mod faults;
 mod groups;
 mod opening;
+mod refusals;
 
 use std::sync::Arc;
 

@@ -34,6 +34,16 @@ pub(super) const FIND: &str = concat!(
     " FROM token WHERE realm = $1 AND id = ANY($2::uuid[])"
 );
 
+/// By id, or found at one of some places: so that a token that is looked up by its secret needs no second round trip.
+pub(super) const FIND_LOCATED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM token WHERE realm = $1 AND id = ANY($2::uuid[] || ARRAY(SELECT holder \
+     FROM unnest($3::text[], $4::bytea[]) AS wanted (space, key) \
+     JOIN locator ON locator.realm = $1 AND locator.space = wanted.space AND locator.key = wanted.key \
+     WHERE holder_kind = 't'))"
+);
+
 /// In order of id, from the first.
 pub(super) const FIRST: &str = concat!(
     "SELECT ",

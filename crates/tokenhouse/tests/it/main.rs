@@ -23,6 +23,7 @@ mod replay;
 mod rig;
 mod secrets;
 mod seeds;
+mod sql;
 mod tidy;
 mod transcripts;
 mod verbs;

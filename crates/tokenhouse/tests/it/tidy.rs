@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .canonicalize()
@@ -17,7 +17,7 @@ fn root() -> PathBuf {
 }
 
 /// Every Rust file below a directory of the repository: its path from there, and its text.
-fn sources(below: &str) -> Vec<(String, String)> {
+pub(crate) fn sources(below: &str) -> Vec<(String, String)> {
     fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
         let Ok(entries) = fs::read_dir(directory) else {
             return;
@@ -52,7 +52,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// Fails with all findings at once.
-fn none(findings: &[String], rule: &str) {
+pub(crate) fn none(findings: &[String], rule: &str) {
     assert!(findings.is_empty(), "{rule}:\n{}", findings.join("\n"));
 }
 
@@ -75,7 +75,11 @@ fn lines_with(directories: &[&str], words: &[&str], home: impl Fn(&str) -> bool)
 #[test]
 fn every_file_says_what_lives_in_it() {
     let mut findings = Vec::new();
-    for (path, text) in sources("crates").into_iter().chain(sources("bench")) {
+    for (path, text) in sources("crates")
+        .into_iter()
+        .chain(sources("bench"))
+        .chain(sources("harness"))
+    {
         if !text.starts_with("//!") {
             findings.push(path);
         }
@@ -210,14 +214,26 @@ fn crates_point_where_they_may() {
         (
             "engine",
             &[][..],
-            &["axum", "hyper", "utoipa", "rusqlite", "clap", "toml"][..],
+            &[
+                "axum",
+                "hyper",
+                "utoipa",
+                "rusqlite",
+                "tokio-postgres",
+                "clap",
+                "toml",
+            ][..],
         ),
         ("store", &["engine"], &["axum", "hyper", "utoipa", "clap"]),
-        ("web", &["engine"], &["rusqlite", "clap", "toml"]),
+        (
+            "web",
+            &["engine"],
+            &["rusqlite", "tokio-postgres", "clap", "toml"],
+        ),
         (
             "tokenhouse",
             &["engine", "store", "web"],
-            &["rusqlite", "utoipa"],
+            &["rusqlite", "tokio-postgres", "utoipa"],
         ),
     ] {
         let of = dependencies(name);
@@ -239,21 +255,26 @@ fn crates_point_where_they_may() {
 
 #[test]
 fn migrations_are_only_ever_added() {
-    let directory = root().join("crates/store/src/sqlite/migrations");
     let list = root().join("crates/tokenhouse/tests/it/migrations.sha256");
     let listed = fs::read_to_string(&list).unwrap();
-    let mut names: Vec<_> = fs::read_dir(&directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
     let mut expected = String::new();
-    for name in names {
-        let digest = Sha256::digest(fs::read(directory.join(&name)).unwrap());
-        for byte in digest {
-            let _ = write!(expected, "{byte:02x}");
+    for backend in ["sqlite", "postgres"] {
+        let directory = root()
+            .join("crates/store/src")
+            .join(backend)
+            .join("migrations");
+        let mut names: Vec<_> = fs::read_dir(&directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        for name in names {
+            let digest = Sha256::digest(fs::read(directory.join(&name)).unwrap());
+            for byte in digest {
+                let _ = write!(expected, "{byte:02x}");
+            }
+            let _ = writeln!(expected, "  {backend}/{name}");
         }
-        let _ = writeln!(expected, "  {name}");
     }
     assert!(
         listed == expected,

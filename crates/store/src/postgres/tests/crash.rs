@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::contract::House;
 use crate::contract::world::{Row, World};
-use crate::{Options, open};
+use crate::{CommitFaults, Fault, Moment, Options, open};
 
 /// A server of its own, which flushes.
 struct Own {
@@ -144,4 +144,37 @@ async fn a_server_that_is_away_is_told_soon_and_found_again() {
     // Closing with the server away ends too.
     house.server.stop();
     store.close().await;
+}
+
+/// Stops the server at the moment of the first commit.
+#[derive(Debug)]
+struct Stop(Arc<Server>);
+
+impl CommitFaults for Stop {
+    fn at_commit(&self) -> Option<(Fault, Moment)> {
+        self.0.stop_immediately();
+        None
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_found_out_in_time_is_unknown() {
+    let house = Own::build().await;
+    let options = Options {
+        commit_faults: Some(Arc::new(Stop(Arc::clone(&house.server)))),
+        deadline: Duration::from_millis(500),
+        ..Options::default()
+    };
+    let url = house.server.url(&house.database);
+    let store = open(&url, options).await.unwrap();
+    let world = World::of(&house).await.over(store);
+    let outcome = world.write(world.batch()).await;
+    assert!(
+        matches!(outcome, Err(StoreError::Unavailable { unknown: true, .. })),
+        "{outcome:?}"
+    );
+    house.server.start_again();
+    // The next one is certain again: nothing of the first was left half.
+    let events = world.events().await.len();
+    assert!(events <= 1);
 }

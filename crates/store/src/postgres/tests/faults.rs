@@ -164,23 +164,6 @@ async fn a_lost_answer_is_found_again() {
     }
 }
 
-#[tokio::test]
-async fn what_is_not_found_out_in_time_is_unknown() {
-    let faults = First::of(usize::MAX, (Fault::Internal, Moment::BeforeCommit));
-    let house = Database::new(Options {
-        commit_faults: Some(faults),
-        deadline: Duration::from_millis(300),
-        ..Options::default()
-    })
-    .await;
-    let world = World::of(&house).await;
-    let outcome = world.write(world.batch()).await;
-    assert!(
-        matches!(outcome, Err(StoreError::Unavailable { unknown: true, .. })),
-        "{outcome:?}"
-    );
-}
-
 /// Counts uses until the limit refuses; gives how many were counted and how many are unknown.
 async fn spend_all(world: &World, id: TokenId, max: u64) -> (u64, u64) {
     let (mut counted, mut unknown) = (0, 0);
