@@ -1,6 +1,6 @@
 //! A stand-in for the server in the tests of the generator, with the manners
 //! that the generator must notice. It knows only the calls that the scenarios
-//! make, in the shapes of the two products; it says nothing about the server.
+//! make, in the shapes of the products; it says nothing about the server.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,6 +19,8 @@ use tokio::net::TcpListener;
 /// The answer to a validation of the development token.
 pub(crate) const VALIDATED: &str = r#"{"tokens":[{"token":"default:development.unleash-client-token","type":"client","projects":["default"],"environment":"development"}]}"#;
 
+const MINDBRIDGE: &str = "Bearer mindbridge-dev-token";
+
 /// How a fake behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manners {
@@ -35,6 +37,10 @@ struct Fake {
     tokens: Mutex<HashMap<String, (String, Value)>>,
     /// The tags of the one Piiano token.
     tags: Mutex<Value>,
+    /// The name of the Infisical token that is renamed.
+    infisical: Mutex<Value>,
+    /// Name and version of each MindBridge token; its id is its place here.
+    mindbridge: Mutex<Vec<(Value, u64)>>,
 }
 
 /// Serves a router on a free port until the test's runtime ends.
@@ -55,6 +61,8 @@ pub(crate) fn router(manners: Manners) -> Router {
         manners,
         tokens: Mutex::default(),
         tags: Mutex::default(),
+        infisical: Mutex::default(),
+        mindbridge: Mutex::default(),
     });
     Router::new()
         .route("/edge/validate", post(validate))
@@ -76,6 +84,27 @@ pub(crate) fn router(manners: Manners) -> Router {
             "/api/pvlt/1.0/data/collections/bench/query/tokens",
             post(search),
         )
+        .route("/api/v1/admin/bootstrap", post(set_up))
+        .route(
+            "/api/v1/identities",
+            post(async || Json(json!({ "identity": { "id": "i" } }))),
+        )
+        .route("/api/v1/auth/token-auth/identities/i", post(echo))
+        .route(
+            "/api/v1/auth/token-auth/identities/i/tokens",
+            post(async || Json(json!({ "accessToken": "jwt", "tokenData": { "id": "t" } }))),
+        )
+        .route(
+            "/api/v1/auth/token-auth/tokens/t",
+            get(read_name).patch(rename),
+        )
+        .route(
+            "/api/v1/identities/details",
+            get(async || Json(json!({ "identityDetails": { "organization": { "id": "o" } } }))),
+        )
+        .route("/api/v1/api-tokens", post(issue))
+        .route("/api/v1/api-tokens/current", get(read_current))
+        .route("/api/v1/api-tokens/{id}", get(read_token).put(save))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&fake),
             authenticate,
@@ -85,15 +114,20 @@ pub(crate) fn router(manners: Manners) -> Router {
 
 async fn authenticate(State(fake): State<Arc<Fake>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let expected = match path {
-        "/edge/validate" => None,
-        _ if path.starts_with("/api/pvlt/") => Some("Bearer pvaultauth"),
-        _ => Some("*:*.unleash-admin-token"),
-    };
     let sent = request
         .headers()
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
+    let expected = match path {
+        "/edge/validate" => None,
+        "/api/v1/admin/bootstrap" if fake.manners != Manners::KnowsNobody => None,
+        "/api/v1/identities/details" => Some("Bearer jwt"),
+        "/api/v1/api-tokens/current" if sent != Some(MINDBRIDGE) => Some("Bearer mb_0"),
+        _ if path.starts_with("/api/v1/api-tokens") => Some(MINDBRIDGE),
+        _ if path.starts_with("/api/v1/") => Some("Bearer admin"),
+        _ if path.starts_with("/api/pvlt/") => Some("Bearer pvaultauth"),
+        _ => Some("*:*.unleash-admin-token"),
+    };
     if expected.is_some() && (sent != expected || fake.manners == Manners::KnowsNobody) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
@@ -158,4 +192,72 @@ async fn update_tags(State(fake): State<Arc<Fake>>, Json(body): Json<Value>) {
 async fn search(State(fake): State<Arc<Fake>>) -> Json<Value> {
     let tags = fake.tags.lock().unwrap_or_else(PoisonError::into_inner);
     Json(json!([{ "tokens": [{ "tags": *tags }] }]))
+}
+
+async fn set_up() -> Json<Value> {
+    let credentials = json!({ "token": "admin" });
+    Json(json!({ "identity": { "credentials": credentials }, "organization": { "id": "o" } }))
+}
+
+async fn read_name(State(fake): State<Arc<Fake>>) -> Json<Value> {
+    let name = fake
+        .infisical
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    Json(json!({ "token": { "name": *name } }))
+}
+
+async fn rename(State(fake): State<Arc<Fake>>, Json(body): Json<Value>) -> Json<Value> {
+    if fake.manners != Manners::ForgetsUpdates {
+        let mut name = fake
+            .infisical
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *name = body["name"].clone();
+    }
+    Json(json!({ "token": { "name": body["name"] } }))
+}
+
+async fn issue(State(fake): State<Arc<Fake>>, Json(body): Json<Value>) -> Response {
+    let mut tokens = fake
+        .mindbridge
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let id = tokens.len();
+    tokens.push((body["name"].clone(), 1));
+    let made = json!({ "id": id.to_string(), "token": format!("mb_{id}") });
+    (StatusCode::CREATED, Json(made)).into_response()
+}
+
+/// Of the development token, or the first that was made.
+async fn read_current() -> Json<Value> {
+    Json(json!({ "id": "0", "expiry": "2030-01-01T00:00:00Z" }))
+}
+
+async fn read_token(State(fake): State<Arc<Fake>>, Path(id): Path<usize>) -> Json<Value> {
+    let tokens = fake
+        .mindbridge
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let (name, version) = &tokens[id];
+    Json(json!({ "name": name, "version": version }))
+}
+
+async fn save(
+    State(fake): State<Arc<Fake>>,
+    Path(id): Path<usize>,
+    Json(body): Json<Value>,
+) -> Response {
+    let mut tokens = fake
+        .mindbridge
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let (name, version) = &mut tokens[id];
+    if body["version"] != *version {
+        return StatusCode::CONFLICT.into_response();
+    }
+    if fake.manners != Manners::ForgetsUpdates {
+        (*name, *version) = (body["name"].clone(), *version + 1);
+    }
+    Json(json!({ "name": body["name"], "version": *version })).into_response()
 }

@@ -57,6 +57,9 @@ fn show_everywhere(url: &str, secret: &str) {
         format!("/api/pvlt/1.0/{secret}"),
         format!("/{secret}"),
         format!("/v1/tokens/{secret}"),
+        format!("/api/v1/auth/token-auth/tokens/{secret}"),
+        format!("/api/v1/identities/{secret}?orgId={secret}"),
+        format!("/api/v1/api-tokens/{secret}"),
         format!("/healthz?token={secret}"),
         format!("/api/client/features?token={secret}"),
         format!("/api/admin/api-tokens/%zz{secret}"),
@@ -77,6 +80,8 @@ fn show_everywhere(url: &str, secret: &str) {
             "/api/client/features",
             "/api/frontend",
             "/api/pvlt/1.0/ctl/collections",
+            "/api/v1/identities/details",
+            "/api/v1/api-tokens/current",
         ] {
             send(url, "GET", path, &[("authorization", &authorization)], "");
         }
@@ -92,6 +97,8 @@ fn show_everywhere(url: &str, secret: &str) {
             "/api/admin/api-tokens",
             "/v1/tokens",
             "/api/client/register",
+            "/api/v1/identities",
+            "/api/v1/api-tokens/query",
         ] {
             send(url, "POST", path, &[("authorization", ADMIN), json], &body);
             send(url, "POST", path, &[("content-type", secret)], &body);
@@ -228,6 +235,82 @@ fn talk_piiano(url: &str) -> Vec<String> {
     .into()
 }
 
+/// Of a JWT the signature alone is looked for, too: with it whoever knows the rest has the whole.
+fn talk_infisical(url: &str, place: &Place) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let admin = text(&place.json(&["issue", "--realm", "infisical"])["secret"]);
+    let bearer = format!("Bearer {admin}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let ask = |method: &str, path: &str, body: &Value| {
+        json_of(&send(url, method, path, &headers, &body.to_string()))
+    };
+    let own = ask("GET", "/api/v1/identities/details", &Value::Null);
+    let organization = &own["identityDetails"]["organization"]["id"];
+    let identity = json!({ "name": "ci", "organizationId": organization, "role": "member" });
+    let identity = text(&ask("POST", "/api/v1/identities", &identity)["identity"]["id"]);
+    let auth = format!("/api/v1/auth/token-auth/identities/{identity}");
+    ask("POST", &auth, &json!({}));
+    let made = ask("POST", &format!("{auth}/tokens"), &json!({ "name": "n" }));
+    let token = text(&made["accessToken"]);
+    let path = format!(
+        "/api/v1/auth/token-auth/tokens/{}",
+        text(&made["tokenData"]["id"])
+    );
+    for body in [json!({ "name": "m" }), json!({ "name": token })] {
+        ask("PATCH", &path, &body);
+    }
+    let broken = format!("{{\"name\":\"{token}");
+    send(url, "PATCH", &path, &headers, &broken);
+    ask("GET", &format!("{auth}/tokens"), &Value::Null);
+    for secret in [&token, &admin] {
+        show_everywhere(url, secret);
+    }
+    ask("POST", &format!("{path}/revoke"), &Value::Null);
+    show_everywhere(url, &token);
+    let signature = |jwt: &str| jwt.rsplit('.').next().unwrap().to_owned();
+    vec![signature(&admin), signature(&token), admin, token]
+}
+
+fn talk_mindbridge(url: &str, place: &Place) -> Vec<String> {
+    let issued = place.json(&["issue", "--realm", "mindbridge"]);
+    let root = issued["secret"].as_str().unwrap().to_owned();
+    let bearer = format!("Bearer {root}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let base = "/api/v1/api-tokens";
+    let name = format!("of {url}");
+    let body = json!({
+        "name": name,
+        "expiry": issued["expires_at"],
+        "permissions": ["api.api-tokens.read"],
+    });
+    let made = json_of(&send(url, "POST", base, &headers, &body.to_string()));
+    let secret = made["token"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{made}"))
+        .to_owned();
+    let path = format!("{base}/{}", made["id"].as_str().unwrap());
+    for (version, name) in [(1, "renamed"), (1, "stale"), (2, &name)] {
+        let body = json!({ "version": version, "name": name, "token": secret });
+        send(url, "PUT", &path, &headers, &body.to_string());
+    }
+    let filter = json!({ "name": { "$in": [secret] }, secret.as_str(): 1 }).to_string();
+    for query in ["query", &format!("query?sort={secret}")] {
+        send(url, "POST", &format!("{base}/{query}"), &headers, &filter);
+    }
+    for secret in [&secret, &root] {
+        show_everywhere(url, secret);
+    }
+    send(url, "DELETE", &path, &headers, "");
+    show_everywhere(url, &secret);
+    vec![root, secret]
+}
+
 fn talk_native(place: &Place) -> Vec<String> {
     let mut secrets = Vec::new();
     let scope = [
@@ -304,6 +387,8 @@ fn no_secret_is_in_any_log_or_in_clear_in_the_store() {
         let url = server.url.clone();
         let mut secrets: BTreeSet<String> = talk_unleash(&url).into_iter().collect();
         secrets.extend(talk_piiano(&url));
+        secrets.extend(talk_infisical(&url, &place));
+        secrets.extend(talk_mindbridge(&url, &place));
         secrets.extend(talk_native(&place));
         assert_absent_from_files(&secrets, &place.data);
         let (more, log) = server.stop(Signal::TERM);
