@@ -351,6 +351,6 @@ fn texts_are_read_as_the_compiler_joins_them() {
                   \" SET\", unnested!(\", $1\", \"\"), \" x\"); f('\"', \"last\");";
     assert_eq!(
         texts(source),
-        ["SELECT a b", "UPDATE   SET , $1   x", "last"].map(|text| text.to_owned())
+        ["SELECT a b", "UPDATE   SET , $1   x", "last"].map(str::to_owned)
     );
 }
