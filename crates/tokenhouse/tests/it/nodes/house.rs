@@ -12,6 +12,7 @@ use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use postgres_server::Server;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -29,6 +30,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// One database with what all its nodes share.
 pub(super) struct House {
     pub(super) database: String,
+    /// A server of its own, for what crashes it; otherwise the one that all tests share.
+    own: Option<Server>,
     directory: TempDir,
     nodes: AtomicUsize,
 }
@@ -42,11 +45,28 @@ pub(super) struct Node {
 
 impl House {
     pub(super) fn new() -> Self {
+        Self::on(None)
+    }
+
+    /// One on a server of its own, which flushes.
+    pub(super) fn with_a_server() -> Self {
+        let options = postgres_server::Options::default();
+        Self::on(Some(Server::start(&options)))
+    }
+
+    fn on(own: Option<Server>) -> Self {
+        let server = own.as_ref().unwrap_or_else(|| postgres_server::shared());
         Self {
-            database: postgres_server::shared().create_database(),
+            database: server.create_database(),
+            own,
             directory: tempfile::tempdir().unwrap(),
             nodes: AtomicUsize::new(0),
         }
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        let shared = || postgres_server::shared();
+        self.own.as_ref().unwrap_or_else(shared)
     }
 
     /// The words of the command line by which a program finds store and keyring, through `port`.
@@ -67,7 +87,7 @@ impl House {
 
     /// Starts a node with these settings beside the common ones.
     pub(super) async fn node(&self, settings: &[&str]) -> Node {
-        let proxy = Proxy::start(postgres_server::shared().port()).await;
+        let proxy = Proxy::start(self.server().port()).await;
         let mut arguments = self.arguments(proxy.port());
         arguments.extend(settings.iter().map(|word| (*word).to_owned()));
         let served = start(&arguments).await;
@@ -102,7 +122,7 @@ impl House {
     }
 
     pub(super) fn sql(&self, sql: &str) -> String {
-        postgres_server::shared().sql(&self.database, sql)
+        self.server().sql(&self.database, sql)
     }
 }
 
@@ -232,6 +252,20 @@ impl Client {
             (401, _) => false,
             other => panic!("{other:?}"),
         }
+    }
+}
+
+impl Client {
+    /// The expiry of each token in the list, by its secret.
+    pub(super) async fn expiries(&mut self) -> Vec<(String, String)> {
+        let answer = self.ask("GET", TOKENS, ADMIN, None).await;
+        let (status, list) = answer.unwrap();
+        assert_eq!(status, 200);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let tokens = list["tokens"].as_array().unwrap().iter();
+        tokens
+            .map(|token| (text(&token["secret"]), text(&token["expiresAt"])))
+            .collect()
     }
 }
 

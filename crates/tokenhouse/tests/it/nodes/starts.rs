@@ -21,7 +21,7 @@ fn program(arguments: &[String], environment: &[(&str, &str)]) -> (Option<i32>, 
 async fn a_node_with_other_settings_or_another_keyring_does_not_start() {
     let house = House::new();
     let node = house.node(&[]).await;
-    let port = postgres_server::shared().port();
+    let port = house.server().port();
     let mut arguments = house.arguments(port);
     arguments.insert(0, "serve".to_owned());
     arguments.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
@@ -60,7 +60,7 @@ async fn a_command_on_the_store_itself_is_in_force_on_the_nodes() {
     let house = House::new();
     let nodes = house.three(&[]).await;
     let mut clients: Vec<Client> = nodes.iter().map(Client::of).collect();
-    let place = house.arguments(postgres_server::shared().port());
+    let place = house.arguments(house.server().port());
     let run = |words: &[&str]| {
         let mut arguments: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         arguments.extend(place.clone());
