@@ -90,7 +90,7 @@ async fn nothing_acknowledged_is_lost_when_a_node_and_the_database_crash() {
     house.server().start_again();
     let before = acknowledged.load(SeqCst);
     // Nobody restarts the nodes that are left.
-    let goes_on = tokio::time::timeout(Duration::from_secs(120), reaches(before + 200));
+    let goes_on = tokio::time::timeout(Duration::from_mins(2), reaches(before + 200));
     goes_on.await.unwrap();
     over.store(true, SeqCst);
 
