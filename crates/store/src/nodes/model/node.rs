@@ -14,8 +14,8 @@ use engine::live::{Held, LiveIndex, Ticket};
 use engine::token::Token;
 use uuid::Uuid;
 
-use super::super::member::Renewed;
-use super::super::{Hold, HoldId, Member, NodeId, ProcessId, RENEWAL, Renewal, Roster, Row};
+use super::super::member::{Member, Renewed};
+use super::super::{Hold, HoldId, NodeId, ProcessId, RENEWAL, Renewal, Roster, Row};
 use super::database::{self, Connection, Content, Database, Key, Lost};
 use super::rules::Without;
 use super::sim::{Micros, Owner, Sim};
