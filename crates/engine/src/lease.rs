@@ -77,7 +77,9 @@ impl Lease {
                 let passed = now.saturating_sub(asked_at);
                 let by_wall = clock.now().as_micros() - wall.as_micros();
                 let by_wall = Duration::from_micros(u64::try_from(by_wall).unwrap_or(0));
-                now < ends_at && by_wall <= passed + WALL_AHEAD_MAX
+                // Whichever clock says first that it is over: what the other one has missed is no more time to answer.
+                let by_wall_too = by_wall < ends_at.saturating_sub(asked_at);
+                now < ends_at && by_wall_too && by_wall <= passed + WALL_AHEAD_MAX
             }
         }
     }
@@ -115,6 +117,16 @@ mod tests {
         assert!(!lease.holds(&clock));
         lease.grant(clock.since_boot(), clock.now(), SECOND);
         assert!(lease.holds(&clock));
+    }
+
+    #[test]
+    fn a_short_pause_that_only_the_wall_clock_has_seen_does_not_lengthen_it() {
+        let (lease, clock) = granted();
+        clock.advance_wall_micros(200_000);
+        clock.advance_micros(799_999);
+        assert!(lease.holds(&clock));
+        clock.advance_micros(1);
+        assert!(!lease.holds(&clock));
     }
 
     #[test]

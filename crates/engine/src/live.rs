@@ -96,7 +96,8 @@ struct Stripe {
 }
 
 /// All generations as they were before a statement began: which keys it will read is not known by then.
-pub(crate) struct Ticket(Vec<u64>);
+#[derive(Debug)]
+pub struct Ticket(Vec<u64>);
 
 impl LiveIndex {
     /// Room for `capacity` entries; with 0 every verify asks the store.
@@ -118,7 +119,7 @@ impl LiveIndex {
 
     /// Whether it may be asked now. To be found out anew for each verify, after its request was parsed: whoever was stopped
     /// in between must not trust what held before.
-    pub(crate) fn may_answer(&self) -> bool {
+    pub fn may_answer(&self) -> bool {
         self.remembers() && self.lease.holds(&*self.clock)
     }
 
@@ -131,7 +132,7 @@ impl LiveIndex {
     }
 
     /// To be called before the statement begins.
-    pub(crate) fn begin(&self) -> Ticket {
+    pub fn begin(&self) -> Ticket {
         let generations = self.stripes.iter();
         Ticket(
             generations
@@ -160,8 +161,23 @@ impl LiveIndex {
         }
     }
 
+    /// Keeps one token under the same conditions, whatever its secret and what is above it. Verify fills whole chains; this
+    /// is for those who try the index itself.
+    pub fn fill_token(&self, ticket: &Ticket, token: Arc<Token>) {
+        let key = LiveKey::Token(token.realm, token.id);
+        self.fill(ticket, [(key, LiveEntry::Token(token))]);
+    }
+
+    /// The token that is remembered under its id, whether memory may answer or not: see [`LiveIndex::may_answer`].
+    pub fn token(&self, realm: RealmId, id: TokenId) -> Option<Arc<Token>> {
+        match self.get(&LiveKey::Token(realm, id))? {
+            LiveEntry::Token(token) => Some(token),
+            LiveEntry::Secret(_) | LiveEntry::Record(_) => None,
+        }
+    }
+
     /// After a commit (or one whose outcome is unknown), before its verb returns: nothing that was read before stays.
-    pub(crate) fn void(&self, keys: &[LiveKey]) {
+    pub fn void(&self, keys: &[LiveKey]) {
         for key in keys {
             let stripe = &self.stripes[stripe_of(key)];
             let _locked = stripe.lock();

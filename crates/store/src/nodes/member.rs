@@ -1,7 +1,7 @@
 //! A node as one of those that are asked: it lets go of what is held, and answers from memory under a lease.
 //!
-//! The one thing to know: the order of the steps is the proof. Joining: the row is committed, *then* memory is emptied,
-//! *then* the holds are read. Renewing: the clocks are read, *then* the row is renewed, *then* the holds are read. And an
+//! The one thing to know: the order of the steps is the proof. Joining: the row is committed, *then* the holds are read,
+//! *then* memory is emptied (a write may have come and gone in between, by a writer that did not see the row). Renewing: the clocks are read, *then* the row is renewed, *then* the holds are read. And an
 //! acknowledgement is sent only after the index has let go.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,8 @@ pub(crate) struct Member {
     process: ProcessId,
     /// The present membership; none before joining and after an expulsion.
     present: Option<NodeId>,
+    /// Whether the holds were read since it joined, and memory emptied after that.
+    settled: bool,
     /// The holds that the index was told of.
     applied: BTreeMap<HoldId, Held>,
     /// Which of them this membership has acknowledged.
@@ -47,6 +49,7 @@ impl Member {
             live,
             process,
             present: None,
+            settled: false,
             applied: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
             incarnation: None,
@@ -58,10 +61,9 @@ impl Member {
         self.present
     }
 
-    /// To be called when the row of a new membership is committed and before any hold is read: whatever was read until
-    /// now may be changed by a writer that did not know of this node.
+    /// To be called when the row of a new membership is committed and before any hold is read.
     pub(crate) fn joined(&mut self, id: NodeId) {
-        self.live.clear();
+        self.settled = false;
         self.acknowledged.clear();
         self.incarnation = None;
         self.present = Some(id);
@@ -87,6 +89,13 @@ impl Member {
             stays
         });
         self.acknowledged.retain(|id| outstanding.contains(id));
+        if self.present.is_some() && !self.settled {
+            // A writer that read the members before this one was there may have placed its hold, changed what it held and
+            // deleted the hold, all of it before the holds were read here. So what was read before them goes; emptying
+            // memory any earlier would leave out what was read since.
+            self.live.clear();
+            self.settled = true;
+        }
         let mut answers = Vec::new();
         for hold in holds.iter().filter(|hold| hold.owner != self.process) {
             self.applied.entry(hold.id).or_insert_with(|| {
@@ -195,6 +204,33 @@ mod tests {
         assert_eq!(ids(&member.saw(&[hold(2), hold(3)])), [3]);
         member.joined(NodeId(Uuid::from_u128(2)));
         assert_eq!(ids(&member.saw(&[hold(2), hold(3)])), [2, 3]);
+    }
+
+    #[test]
+    fn what_was_read_before_the_holds_is_forgotten_when_they_are_read_first() {
+        let mut member = member();
+        let live = Arc::clone(&member.live);
+        let remembered = |member: &Member| {
+            let token = super::super::model::small_token();
+            let there = member.live.token(token.realm, token.id).is_some();
+            (there, token)
+        };
+        member.joined(NodeId(Uuid::from_u128(1)));
+        let before = live.begin();
+        let (_, token) = remembered(&member);
+        live.fill_token(&before, Arc::new(token));
+        assert!(remembered(&member).0);
+        member.saw(&[]);
+        assert!(!remembered(&member).0, "it may have been changed unseen");
+        let (_, token) = remembered(&member);
+        live.fill_token(&before, Arc::new(token.clone()));
+        assert!(!remembered(&member).0, "its read began before");
+        live.fill_token(&live.begin(), Arc::new(token));
+        member.saw(&[]);
+        assert!(remembered(&member).0, "only the first time");
+        member.joined(NodeId(Uuid::from_u128(2)));
+        member.saw(&[]);
+        assert!(!remembered(&member).0, "each membership anew");
     }
 
     #[test]

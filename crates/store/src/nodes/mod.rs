@@ -3,11 +3,13 @@
 //! The one thing to know: a writer says what it is about to change *before* it changes it. It commits a hold, waits until
 //! every node that answers from memory has let go of the held keys (or has been expelled and its lease has run out), and
 //! only then commits the change. Here are the rules, without SQL and without waiting; `postgres/nodes/` carries
-//! messages and time to them, and `model.rs` searches for a schedule in which they fail. The proof is in
+//! messages and time to them, and `model/` searches for a schedule in which they fail. The proof is in
 //! `docs/decisions/0010-in-force-on-every-node.md`.
 
 mod assent;
 pub(crate) mod member;
+#[cfg(test)]
+mod model;
 
 use std::time::Duration;
 
