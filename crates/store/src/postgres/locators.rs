@@ -14,9 +14,10 @@ use super::rows::{Parameter, each, key, text};
 use super::script::{CHUNK_ROWS, Check, Script};
 
 /// Who is found at each of the places; the number of the place first.
-pub(super) const FIND: &str = "SELECT wanted.number, holder_kind, holder \
+pub(super) const FIND: &str = "SELECT wanted.number, found.holder_kind, found.holder \
      FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY AS wanted (space, key, number) \
-     JOIN locator ON locator.realm = $1 AND locator.space = wanted.space AND locator.key = wanted.key";
+     CROSS JOIN LATERAL (SELECT holder_kind, holder FROM locator WHERE locator.realm = $1 \
+     AND locator.space = wanted.space AND locator.key = wanted.key LIMIT 1) AS found";
 
 /// The holders of each of the marks, so many of each at the most; the number of the place first.
 pub(super) const MARKED: &str = "SELECT wanted.number, found.holder_kind, found.holder \

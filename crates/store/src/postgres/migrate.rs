@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::open::Place;
 use super::pool::Session;
+use super::trouble::shown;
 use crate::{Distribution, OpenError};
 
 /// A file: its number, its name and its text.
@@ -48,6 +49,9 @@ const RENEWAL: Duration = Duration::from_secs(3);
 
 /// Between two looks of those who wait for another node.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How often a statement may collide with that of another node.
+const COLLISIONS_MAX: usize = 50;
 
 /// Time for one statement: an index over a large table takes long.
 const STATEMENT_MAX: &str = "SET statement_timeout = 3600000";
@@ -307,10 +311,8 @@ async fn run(
             let until = server_clock(place, &renewing).await? + micros(LEASE);
             let renewed = renewing.execute(SET_LEASE, &[&SYSTEM, &turn, &until]).await;
             if renewed.map_err(|error| place.failed(&error))? == 0 {
-                // Another node believes that this one has died. Both may go on: every statement may be run again.
-                return Err::<(), OpenError>(OpenError::MigrationWaits {
-                    place: place.to_string(),
-                });
+                // Another node believes that this one has died, and goes on in its place: it is to be waited for.
+                return Ok::<(), OpenError>(());
             }
         }
     };
@@ -342,7 +344,21 @@ async fn apply(
             continue;
         }
         for statement in statements(migration.text) {
-            while !harmless(place, client.batch_execute(&statement).await)? {
+            let mut collisions = 0;
+            loop {
+                let done = client.batch_execute(&statement).await;
+                // What goes on colliding is something else.
+                let last = done.as_ref().err().map(shown);
+                if harmless(place, done)? {
+                    break;
+                }
+                if collisions == COLLISIONS_MAX {
+                    return Err(OpenError::DatabaseFailed {
+                        place: place.to_string(),
+                        message: last.unwrap_or_default(),
+                    });
+                }
+                collisions += 1;
                 tokio::time::sleep(LOOK).await;
             }
             if let (Some(distribution), Some(table)) = (distribution, created_table(&statement)) {

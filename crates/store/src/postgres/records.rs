@@ -23,40 +23,42 @@ macro_rules! columns {
     };
 }
 
-/// The records of some, given by a query for their id, parent and height, with what is above them, `$3` high at the most.
+/// Records by a query for their ids, with what is above them, `$3` high at the most, each looked up by its key (see the
+/// tokens for why not by a join).
 macro_rules! upward {
-    ($start:literal) => {
+    ($ids:literal) => {
         concat!(
-            "WITH RECURSIVE above (id, parent, height) AS (",
-            $start,
-            " UNION SELECT record.id, record.parent, above.height + 1 \
-             FROM above JOIN record ON record.realm = $1 AND record.id = above.parent \
-             WHERE above.height < $3::bigint) SELECT ",
+            "WITH RECURSIVE above (id, parent, height) AS (SELECT first.id, first.parent, 1 FROM ",
+            $ids,
+            " AS start (id) CROSS JOIN LATERAL (SELECT id, parent FROM record \
+             WHERE record.realm = $1 AND record.id = start.id LIMIT 1) AS first \
+             UNION SELECT next.id, next.parent, above.height + 1 FROM above CROSS JOIN LATERAL (SELECT id, parent \
+             FROM record WHERE record.realm = $1 AND record.id = above.parent LIMIT 1) AS next \
+             WHERE above.height < $3::bigint) \
+             SELECT found.* FROM (SELECT DISTINCT above.id FROM above) AS wanted CROSS JOIN LATERAL (SELECT ",
             columns!(),
-            " FROM record WHERE realm = $1 AND id = ANY(ARRAY(SELECT above.id FROM above))"
+            " FROM record WHERE record.realm = $1 AND record.id = wanted.id LIMIT 1) AS found"
         )
     };
 }
 
 /// By id.
-pub(super) const FIND_UPWARD: &str =
-    upward!("SELECT id, parent, 1 FROM record WHERE realm = $1 AND id = ANY($2::uuid[])");
+pub(super) const FIND_UPWARD: &str = upward!("unnest($2::uuid[])");
 
 /// The parents and containers of tokens.
 pub(super) const FIND_ABOVE: &str = upward!(
-    "SELECT record.id, record.parent, 1 FROM token \
-     JOIN record ON record.realm = $1 AND record.id = ANY(ARRAY[token.parent, token.container]) \
-     WHERE token.realm = $1 AND token.id = ANY($2::uuid[])"
+    "(SELECT unnest(ARRAY[token.parent, token.container]) FROM unnest($2::uuid[]) AS of (id) \
+     CROSS JOIN LATERAL (SELECT parent, container FROM token \
+     WHERE token.realm = $1 AND token.id = of.id LIMIT 1) AS token)"
 );
 
 /// The same for tokens by id or found at one of some places.
 pub(super) const FIND_ABOVE_LOCATED: &str = upward!(
-    "SELECT record.id, record.parent, 1 FROM token \
-     JOIN record ON record.realm = $1 AND record.id = ANY(ARRAY[token.parent, token.container]) \
-     WHERE token.realm = $1 AND token.id = ANY($2::uuid[] || ARRAY(SELECT holder \
-     FROM unnest($4::text[], $5::bytea[]) AS wanted (space, key) \
-     JOIN locator ON locator.realm = $1 AND locator.space = wanted.space AND locator.key = wanted.key \
-     WHERE holder_kind = 't'))"
+    "(SELECT unnest(ARRAY[token.parent, token.container]) FROM (SELECT unnest($2::uuid[]) UNION SELECT holder \
+     FROM unnest($4::text[], $5::bytea[]) AS place (space, key) CROSS JOIN LATERAL (SELECT holder, holder_kind \
+     FROM locator WHERE locator.realm = $1 AND locator.space = place.space AND locator.key = place.key LIMIT 1) AS held \
+     WHERE holder_kind = 't') AS of (id) CROSS JOIN LATERAL (SELECT parent, container FROM token \
+     WHERE token.realm = $1 AND token.id = of.id LIMIT 1) AS token)"
 );
 
 /// Of one kind, in order of id, from the first.

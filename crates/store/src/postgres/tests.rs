@@ -10,6 +10,7 @@ mod encryption;
 mod faults;
 mod groups;
 mod opening;
+mod plans;
 mod refusals;
 
 use std::sync::Arc;

@@ -27,21 +27,29 @@ macro_rules! columns {
     };
 }
 
+/// Tokens by ids, each looked up by its key. As a join it would be left to statistics, which a table that has just grown
+/// does not have, whether the whole realm is read instead.
+macro_rules! each_of {
+    ($ids:literal) => {
+        concat!(
+            "SELECT found.* FROM ",
+            $ids,
+            " AS wanted (id) CROSS JOIN LATERAL (SELECT ",
+            columns!(),
+            " FROM token WHERE token.realm = $1 AND token.id = wanted.id LIMIT 1) AS found"
+        )
+    };
+}
+
 /// By id.
-pub(super) const FIND: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM token WHERE realm = $1 AND id = ANY($2::uuid[])"
-);
+pub(super) const FIND: &str = each_of!("unnest($2::uuid[])");
 
 /// By id, or found at one of some places: so that a token that is looked up by its secret needs no second round trip.
-pub(super) const FIND_LOCATED: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM token WHERE realm = $1 AND id = ANY($2::uuid[] || ARRAY(SELECT holder \
-     FROM unnest($3::text[], $4::bytea[]) AS wanted (space, key) \
-     JOIN locator ON locator.realm = $1 AND locator.space = wanted.space AND locator.key = wanted.key \
-     WHERE holder_kind = 't'))"
+pub(super) const FIND_LOCATED: &str = each_of!(
+    "(SELECT unnest($2::uuid[]) UNION SELECT holder \
+     FROM unnest($3::text[], $4::bytea[]) AS place (space, key) CROSS JOIN LATERAL (SELECT holder, holder_kind \
+     FROM locator WHERE locator.realm = $1 AND locator.space = place.space AND locator.key = place.key LIMIT 1) AS held \
+     WHERE holder_kind = 't')"
 );
 
 /// In order of id, from the first.
