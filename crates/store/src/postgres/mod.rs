@@ -6,6 +6,7 @@
 
 mod events;
 mod faults;
+mod group;
 mod locators;
 mod migrate;
 mod nodes;
@@ -18,6 +19,7 @@ mod records;
 mod rows;
 mod script;
 mod tokens;
+mod transaction;
 mod trouble;
 mod usage;
 mod values;

@@ -21,8 +21,8 @@ use uuid::Uuid;
 use super::faults::CommitFaults;
 use super::pool::Session;
 use super::rows::{Columns, Parameter};
+use super::transaction::{commit, on_commit};
 use super::trouble::{Attempt, Trouble, of_statement};
-use super::writer::{commit, on_commit};
 
 /// By token.
 pub(super) const OF: &str =

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::super::trouble::Trouble;
 use super::link::{ACKNOWLEDGEMENTS, HOLDS};
+use super::table::Node;
 use super::{Nodes, table};
 use crate::nodes::member::{Member, Renewed};
 use crate::nodes::{Hold, HoldId, LEASE, MARGIN, NodeId, ProcessId, RENEWAL, Renewal, Row};
@@ -22,8 +23,12 @@ use crate::nodes::{Hold, HoldId, LEASE, MARGIN, NodeId, ProcessId, RENEWAL, Rene
 /// How often holds are looked for where there is company; notices make it faster.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How long a hold of a process that is no member is left alone: programs that only write are none.
-const STRAY: Duration = Duration::from_secs(20);
+/// How long a hold of a process that is no member is left alone: programs that only write are none. One that is taken
+/// away too early costs its owner another attempt.
+const STRAY: Duration = Duration::from_secs(5);
+
+/// How long a member may not have renewed before it is taken for dead, also if no write waits for it.
+const DEAD: Duration = Duration::from_secs(10);
 
 /// How often what was said of holds that are gone is looked for.
 const SWEEP: Duration = Duration::from_mins(1);
@@ -37,6 +42,8 @@ struct Rounds {
     sweep_due: Duration,
     /// Since when holds of processes that are no members have been seen.
     stray: HashMap<HoldId, Duration>,
+    /// How often each other member had renewed, and since when that has not changed.
+    renewals: HashMap<NodeId, (i64, Duration)>,
 }
 
 /// Who speaks for a memory.
@@ -63,6 +70,7 @@ impl Nodes {
             renewal_due: Duration::ZERO,
             sweep_due: self.now() + SWEEP,
             stray: HashMap::new(),
+            renewals: HashMap::new(),
         };
         let (first, joined) = oneshot::channel();
         let task = tokio::spawn(run(Arc::downgrade(self), rounds, first));
@@ -154,8 +162,8 @@ impl Nodes {
             None => None,
         };
         let renewed = asked_at.is_some();
-        let rows = if renewed || (due && rounds.speaker.is_none()) {
-            Some(self.read_rows().await?)
+        let nodes = if renewed || (due && rounds.speaker.is_none()) {
+            Some(self.read_nodes().await?)
         } else {
             None
         };
@@ -166,16 +174,17 @@ impl Nodes {
                 self.take_lease(speaker, asked_at).await?;
             }
         }
-        let Some(rows) = rows else { return Ok(()) };
+        let Some(nodes) = nodes else { return Ok(()) };
         rounds.renewal_due = now + RENEWAL;
-        self.tidy(rounds, &rows, &holds).await
+        self.expel_the_dead(rounds, &nodes).await?;
+        self.tidy(rounds, &nodes, &holds).await
     }
 
-    async fn read_rows(&self) -> Result<Vec<Row>, Trouble> {
+    async fn read_nodes(&self) -> Result<Vec<Node>, Trouble> {
         let nodes = table::nodes(&self.durable).await?;
-        let rows: Vec<Row> = nodes.into_iter().map(|node| node.row).collect();
+        let rows: Vec<Row> = nodes.iter().map(|node| node.row).collect();
         self.saw(&rows, self.now());
-        Ok(rows)
+        Ok(nodes)
     }
 
     /// Joins or renews; says whether it did, and so may take a lease.
@@ -257,8 +266,38 @@ impl Nodes {
         table::remove(&self.durable, &[id]).await
     }
 
+    /// Marks members that do not renew: otherwise what they have left behind would stay until a write waits for them.
+    async fn expel_the_dead(&self, rounds: &mut Rounds, nodes: &[Node]) -> Result<(), Trouble> {
+        let now = self.now();
+        let others = nodes
+            .iter()
+            .filter(|node| node.row.process != self.process && !node.row.expelled);
+        let mut renewals = HashMap::new();
+        let mut dead = Vec::new();
+        for node in others {
+            let before = rounds.renewals.get(&node.row.id);
+            let since = before.filter(|(count, _)| *count == node.renewals);
+            let since = since.map_or(now, |(_, since)| *since);
+            if now >= since + DEAD {
+                dead.push(node.row.id);
+            }
+            renewals.insert(node.row.id, (node.renewals, since));
+        }
+        rounds.renewals = renewals;
+        if !dead.is_empty() {
+            tracing::warn!(nodes = ?dead, "nodes do not renew their leases and are expelled");
+            table::expel(&self.durable, &dead).await?;
+        }
+        Ok(())
+    }
+
     /// Takes away what is of no use any more: rows of the expelled and holds of the dead.
-    async fn tidy(&self, rounds: &mut Rounds, rows: &[Row], holds: &[Hold]) -> Result<(), Trouble> {
+    async fn tidy(
+        &self,
+        rounds: &mut Rounds,
+        nodes: &[Node],
+        holds: &[Hold],
+    ) -> Result<(), Trouble> {
         let now = self.now();
         let over = self.state().roster.over(now);
         if !over.is_empty() {
@@ -274,10 +313,10 @@ impl Nodes {
             // Released, but that was lost with a crash of the database, which need not keep it.
             table::release(&self.quick, realm, &[id]).await?;
         }
-        let members: Vec<ProcessId> = rows
+        let members: Vec<ProcessId> = nodes
             .iter()
-            .filter(|row| !row.expelled)
-            .map(|row| row.process)
+            .filter(|node| !node.row.expelled)
+            .map(|node| node.row.process)
             .collect();
         let strange = |hold: &&Hold| hold.owner != self.process && !members.contains(&hold.owner);
         let strays: Vec<&Hold> = holds.iter().filter(strange).collect();

@@ -12,8 +12,8 @@ use engine::live::{Held, LiveIndex, LiveKey};
 use engine::realm::RealmId;
 use tokio::sync::mpsc;
 
+use super::super::transaction;
 use super::super::trouble::{Trouble, of_statement};
-use super::super::writer;
 use super::link::HOLDS;
 use super::{Nodes, table};
 use crate::nodes::{Assent, Hold, HoldId, Row, Step};
@@ -258,7 +258,7 @@ impl Nodes {
         realm: RealmId,
         hold: HoldId,
     ) -> Result<(), Trouble> {
-        let session = writer::locked(&self.writers, realm).await?;
+        let session = transaction::locked(&self.writers, realm).await?;
         session
             .execute(RELEASE, &[&realm.0, &hold.0])
             .await
