@@ -35,6 +35,7 @@ gen: prerequisites ## regenerate the reference pages in docs/generated
 bench: prerequisites ## measure against a bare handler; options in BENCH="--seconds 10 --output FILE"
 	$(CARGO) build --profile fast --locked -p tokenhouse -p bench
 	$(TARGET_DIR)/fast/bench --tokenhouse $(TARGET_DIR)/fast/tokenhouse $(BENCH)
+	$(TARGET_DIR)/fast/bench nodes --tokenhouse $(TARGET_DIR)/fast/tokenhouse
 
 conformance: prerequisites ## run the products' real clients against the program
 	$(CARGO) build --locked

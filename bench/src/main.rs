@@ -11,6 +11,7 @@ mod clock;
 #[cfg(test)]
 mod fake;
 mod load;
+mod nodes;
 mod report;
 mod scenario;
 mod server;
@@ -68,6 +69,22 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
+    /// Measure updates on a private PostgreSQL, through one node and through one
+    /// of three, beside pgbench.
+    Nodes {
+        /// The tokenhouse program to measure, built with optimisation.
+        #[arg(long, value_name = "PATH")]
+        tokenhouse: PathBuf,
+        /// PostgreSQL's own load generator.
+        #[arg(long, value_name = "PATH", default_value = "pgbench")]
+        pgbench: PathBuf,
+        /// Length of the measured phase of each cell, in seconds.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
+        seconds: u64,
+        /// Numbers of connections, one line of the table per number.
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64], value_parser = connections)]
+        connections: Vec<usize>,
+    },
     /// Serve the bare handler until ended; the bench starts it by itself.
     Bare {
         /// Size of the body of each answer, in bytes.
@@ -105,6 +122,20 @@ fn run(arguments: &Arguments) -> Result<bool, Error> {
         (Some(Subcommands::Bare { body_bytes }), _) => {
             runtime.block_on(bare::serve(*body_bytes))?;
             Ok(true)
+        }
+        (
+            Some(Subcommands::Nodes {
+                tokenhouse,
+                pgbench,
+                seconds,
+                connections,
+            }),
+            _,
+        ) => {
+            let (table, clean) =
+                nodes::measure(&runtime, tokenhouse, pgbench, connections, *seconds)?;
+            std::io::stdout().write_all(table.as_bytes())?;
+            Ok(clean)
         }
         (None, Some(program)) => measure(&runtime, program, arguments),
         (None, None) => Err("--tokenhouse PATH is needed".into()),

@@ -46,8 +46,18 @@ pub(crate) struct Memory {
 impl Server {
     /// Starts `program` and returns when it has printed its address.
     pub(crate) fn start(program: &Path, arguments: &[&str]) -> Result<Self, Error> {
+        Self::start_with(program, arguments, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub(crate) fn start_with(
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self, Error> {
         let mut child = Command::new(program)
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

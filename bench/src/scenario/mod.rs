@@ -49,6 +49,16 @@ impl Scenario {
         ])
     }
 
+    /// Prepares one update over many tokens, on a server that knows the admin
+    /// token of development servers.
+    pub(crate) async fn prepare_update(
+        connection: &mut Connection,
+        tokens: usize,
+    ) -> Result<Self, Error> {
+        let scenario = UpdateUnleash::prepare(connection, tokens).await?;
+        Ok(Self::UpdateUnleash(scenario))
+    }
+
     /// The heading of the scenario's table.
     pub(crate) fn title(&self) -> String {
         match self {
