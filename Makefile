@@ -19,7 +19,7 @@ demo: prerequisites ## build the program and watch a token of each family being 
 
 test: prerequisites check ## install what the tests need, then format check, lints, all tests, real clients
 	$(CARGO) test --workspace --locked
-	$(CARGO) build --locked
+	$(CARGO) build --locked -p tokenhouse -p postgres-server
 	conformance/run.sh
 
 lint: prerequisites check ## format check and lints; licences and bans too where cargo-deny is installed
@@ -38,7 +38,7 @@ bench: prerequisites ## measure against a bare handler; options in BENCH="--seco
 	$(TARGET_DIR)/fast/bench nodes --tokenhouse $(TARGET_DIR)/fast/tokenhouse
 
 conformance: prerequisites ## run the products' real clients against the program
-	$(CARGO) build --locked
+	$(CARGO) build --locked -p tokenhouse -p postgres-server
 	conformance/run.sh
 
 check:

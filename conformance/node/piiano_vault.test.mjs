@@ -37,7 +37,7 @@ describe('Vault client: health, version, keys', () => {
     assert.equal(typeof version.vault_id, 'string');
     assert.match(version.vault_version, /^\d+\.\d+\.\d+/);
     assert.ok(Number.isSafeInteger(version.db_schema_version));
-    for (const apiKey of ['', 'pvaultautH', 'pvaultauth1', '*:*.unleash-admin-token']) {
+    for (const apiKey of ['', VAULT_KEY.toUpperCase(), `${VAULT_KEY}1`, '*:*.unleash-admin-token']) {
       const stranger = new VaultClient({ vaultURL: BASE_URL, apiKey });
       const body = await refused(stranger.system.getVaultVersion(), 401, 'PV1005');
       assert.equal(body.message, 'The request is unauthorized.');

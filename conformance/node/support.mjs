@@ -10,8 +10,8 @@ if (BASE_URL === '') {
   throw new Error('BASE_URL is not set: start these tests with ../run.sh, or set it to the address of a `serve --dev`');
 }
 
-/** Credentials that `serve --dev` documents. */
-export const VAULT_KEY = 'pvaultauth';
+/** Credentials that `serve --dev` documents. Any other server refuses the first, so it has another there. */
+export const VAULT_KEY = process.env.VAULT_KEY ?? 'pvaultauth';
 export const ADMIN_SECRET = '*:*.unleash-admin-token';
 export const CLIENT_SECRET = 'default:development.unleash-client-token';
 export const FRONTEND_SECRET = 'default:development.unleash-frontend-token';

@@ -7,6 +7,7 @@ out is missing in the client, so a failure may be a defect of the description an
 import importlib
 import importlib.resources
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,8 @@ from types import ModuleType
 import pytest
 import requests
 
-# The credential that `serve --dev` documents.
-DEVELOPMENT_TOKEN = "mindbridge-dev-token"
+# The credential that `serve --dev` documents, which any other server refuses.
+ROOT_TOKEN = os.environ.get("MINDBRIDGE_TOKEN", "mindbridge-dev-token")
 PACKAGE = "mindbridge_api"
 TIMEOUT_SECS = 30
 # Of the one generation; it takes three seconds on an idle machine.
@@ -80,7 +81,7 @@ def bearer(api, base_url):
 
 @pytest.fixture(scope="session")
 def root(bearer) -> Bearer:
-    return bearer(DEVELOPMENT_TOKEN)
+    return bearer(ROOT_TOKEN)
 
 
 def unique(prefix: str = "generated") -> str:

@@ -1,6 +1,6 @@
 //! The server under test: the program's own, on a free port, with a clock that stands still and chance that repeats.
 //!
-//! The one thing to know: it is started through the same functions as `serve`; only clock, entropy and directory are the
+//! The one thing to know: it is started through the same functions as `serve`; only clock, entropy and store are the
 //! test's. It is a development server, so that the products' documented credentials are there.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,12 +16,12 @@ use hyper::body::Bytes;
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokenhouse::app::App;
 use tokenhouse::config::{Layers, Settings, Variables};
 use tokenhouse::serve::{Server, Sockets};
 use tokio::net::TcpSocket;
 
+use crate::backend::{Backend, FreshStore};
 use crate::replay;
 
 /// 2026-01-01T00:00:00Z.
@@ -34,7 +34,7 @@ pub(crate) struct TestServer {
     /// Of all listeners, the main one first.
     pub(crate) urls: Vec<String>,
     server: Server,
-    directory: TempDir,
+    store: FreshStore,
 }
 
 /// An answer, read whole.
@@ -60,13 +60,21 @@ impl TestServer {
 
     /// A fresh one with these settings of ours, by their keys, too.
     pub(crate) async fn start_with(flags: &[(&str, &str)], variables: &Variables) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_on(Backend::Sqlite, flags, variables).await
+    }
+
+    /// The same on this kind of store.
+    pub(crate) async fn start_on(
+        backend: Backend,
+        flags: &[(&str, &str)],
+        variables: &Variables,
+    ) -> Self {
+        let fresh = FreshStore::new(backend).await;
         let flags = [("listen", "127.0.0.1:0")].iter().chain(flags);
         let flags = flags.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let layers = Layers::new(flags.collect(), variables.clone()).unwrap();
         let settings = Settings::resolve(&layers, true).unwrap();
-        let url = settings.store_url(directory.path());
-        let store = store::open(&url, store::Options::default()).await.unwrap();
+        let store = fresh.open().await;
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(START).unwrap()));
         let entropy = Arc::new(SeededEntropy::new(1));
         let parts = Parts {
@@ -87,7 +95,7 @@ impl TestServer {
             clock,
             urls,
             server,
-            directory,
+            store: fresh,
         }
     }
 
@@ -142,20 +150,7 @@ impl TestServer {
 
     /// The whole of a table of the store, a line for each row, sorted: for what no verb shows.
     pub(crate) fn dump(&self, table: &str) -> Vec<String> {
-        let path = self.directory.path().join("store.sqlite");
-        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let connection = rusqlite::Connection::open_with_flags(path, flags).unwrap();
-        let mut query = connection
-            .prepare(&format!("SELECT * FROM {table}"))
-            .unwrap();
-        let columns = query.column_count();
-        let rows = query.query_map([], |row| {
-            let cells = (0..columns).map(|column| row.get::<_, rusqlite::types::Value>(column));
-            Ok(format!("{:?}", cells.collect::<Result<Vec<_>, _>>()?))
-        });
-        let mut rows: Vec<String> = rows.unwrap().map(Result::unwrap).collect();
-        rows.sort();
-        rows
+        self.store.lines(&format!("SELECT * FROM {table}"))
     }
 
     /// Where it listens.

@@ -2,7 +2,7 @@
 //!
 //! The one thing to know: each task owns its tokens, so that it knows exactly what the next verify must say, while all of
 //! them fill and void the same stripes and push each other out of a small index. A stale answer is counted, none is
-//! allowed.
+//! allowed. The clock is the machine's: a node on PostgreSQL answers from memory only if its clock goes with the database's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +21,8 @@ use engine::verbs::records::RecordEdit;
 use engine::verbs::update::{Edit, Field, Guard, Update};
 use serde_json::{Value as Json, json};
 
-use crate::rig::Rig;
+use crate::backend::{Backend, on_each_store};
+use crate::rig::{Rig, Time};
 
 const WRITERS: u64 = 8;
 const STEPS: usize = 150;
@@ -199,8 +200,15 @@ async fn writer(rig: Arc<Rig>, number: u64, secrets: Arc<std::sync::Mutex<Vec<Se
     stale
 }
 
-async fn run(live_entries: usize) {
-    let rig = Arc::new(Rig::with_live_entries(live_entries).await);
+on_each_store! {
+    nobody_sees_what_was_before_a_returned_write_with_a_small_index,
+    nobody_sees_what_was_before_a_returned_write_with_a_large_index,
+    the_records_above_come_with_the_token_as_they_are_after_the_last_write,
+    a_caller_who_hangs_up_leaves_the_index_as_the_store_is,
+}
+
+async fn run(backend: Backend, live_entries: usize) {
+    let rig = Arc::new(Rig::set_up(backend, live_entries, Time::Goes).await);
     let secrets = Arc::new(std::sync::Mutex::new(Vec::<Secret>::new()));
     let over = Arc::new(AtomicBool::new(false));
     let verified = Arc::new(AtomicU64::new(0));
@@ -240,21 +248,18 @@ async fn run(live_entries: usize) {
     assert!(verified.load(Ordering::Relaxed) > 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nobody_sees_what_was_before_a_returned_write_with_a_small_index() {
-    run(4).await;
+async fn nobody_sees_what_was_before_a_returned_write_with_a_small_index(backend: Backend) {
+    run(backend, 4).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nobody_sees_what_was_before_a_returned_write_with_a_large_index() {
-    run(1_000).await;
+async fn nobody_sees_what_was_before_a_returned_write_with_a_large_index(backend: Backend) {
+    run(backend, 1_000).await;
 }
 
-#[tokio::test]
-async fn the_records_above_come_with_the_token_as_they_are_after_the_last_write() {
+async fn the_records_above_come_with_the_token_as_they_are_after_the_last_write(backend: Backend) {
     // From the index, and without one.
     for live_entries in [1_000, 0] {
-        let rig = Rig::with_live_entries(live_entries).await;
+        let rig = Rig::set_up(backend, live_entries, Time::Goes).await;
         let organization = rig.record("organization", "o", None).await;
         let identity = rig.record("identity", "i", Some(organization)).await;
         let method = rig.record("method", "m", Some(identity)).await;
@@ -299,9 +304,8 @@ async fn the_records_above_come_with_the_token_as_they_are_after_the_last_write(
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_who_hangs_up_leaves_the_index_as_the_store_is() {
-    let rig = Rig::new().await;
+async fn a_caller_who_hangs_up_leaves_the_index_as_the_store_is(backend: Backend) {
+    let rig = Rig::set_up(backend, 1_000, Time::Goes).await;
     for round in 0..40_u64 {
         let (token, secret) = rig.issue("a", &[]).await;
         rig.engine.verify(rig.realm, &secret, None).await.unwrap();

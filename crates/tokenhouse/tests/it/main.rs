@@ -6,6 +6,7 @@
 
 mod app;
 mod audit;
+mod backend;
 mod cli;
 mod crash;
 mod doors;

@@ -21,6 +21,7 @@ use engine::verbs::update::{Edit, Field, Guard, NewData, Update};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::backend::{Backend, on_each_store};
 use crate::rig::{Rig, place, tags_of};
 
 fn new_data(content: &str) -> Edit {
@@ -57,9 +58,30 @@ fn issue_below(rig: &Rig, parent: RecordId) -> Issue {
     }
 }
 
-#[tokio::test]
-async fn nothing_is_left_of_what_is_deleted() {
-    let rig = Rig::new().await;
+on_each_store! {
+    nothing_is_left_of_what_is_deleted,
+    a_unique_tag_that_is_given_up_leaves_nothing,
+    a_global_scope_outlives_the_container_it_began_in,
+    a_global_scope_never_gives_a_token_that_stands_for_something_else,
+    tags_are_unique_however_the_token_was_selected,
+    a_version_guards_what_a_token_stands_for_too,
+    the_data_of_another_tenant_is_not_changed_through_a_shared_value,
+    an_updated_record_comes_back_as_it_is_stored,
+    an_expiry_that_has_passed_is_a_fact_of_records_too,
+    a_token_does_not_bring_itself_back,
+    lists_show_neither_orphans_nor_other_tenants,
+    an_owner_hangs_from_the_container_of_its_tokens,
+    the_same_content_of_another_tenant_is_another_entry,
+    marks_of_a_call_are_set_also_where_its_tokens_were_there_already,
+    a_purge_removes_only_what_its_caller_may_delete,
+    a_purge_ends_and_goes_on_where_something_cannot_go,
+    large_calls_are_decided,
+    a_record_is_not_made_where_it_could_not_be_found,
+    deleting_takes_kept_secrets_along_without_reading_contents,
+}
+
+async fn nothing_is_left_of_what_is_deleted(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let container = rig.record("collection", "c", None).await;
     let locators = rig.rows("locator", "true");
     let marks = rig.rows("mark", "true");
@@ -85,9 +107,8 @@ async fn nothing_is_left_of_what_is_deleted() {
     assert_eq!(rig.rows("value", "true"), 0);
 }
 
-#[tokio::test]
-async fn a_unique_tag_that_is_given_up_leaves_nothing() {
-    let rig = Rig::new().await;
+async fn a_unique_tag_that_is_given_up_leaves_nothing(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let container = rig.record("collection", "c", None).await;
     let mut new = rig.tokenization(container, "pci", Identity::None, &["A"]);
     new.tokens[0].tags = tags_of(&["u"], &["u"]);
@@ -103,11 +124,10 @@ async fn a_unique_tag_that_is_given_up_leaves_nothing() {
     assert_eq!(rig.rows("locator", "space = 'unique-tag'"), 0);
 }
 
-#[tokio::test]
-async fn a_global_scope_outlives_the_container_it_began_in() {
+async fn a_global_scope_outlives_the_container_it_began_in(backend: Backend) {
     for identity in [Identity::Shared, Identity::Computed] {
         for whole_container in [false, true] {
-            let rig = Rig::new().await;
+            let rig = Rig::on(backend).await;
             let one = rig.record("collection", "one", None).await;
             let two = rig.record("collection", "two", None).await;
             let in_container = async |container| {
@@ -146,9 +166,8 @@ async fn a_global_scope_outlives_the_container_it_began_in() {
     }
 }
 
-#[tokio::test]
-async fn a_global_scope_never_gives_a_token_that_stands_for_something_else() {
-    let rig = Rig::new().await;
+async fn a_global_scope_never_gives_a_token_that_stands_for_something_else(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let one = rig.record("collection", "one", None).await;
     let two = rig.record("collection", "two", None).await;
     let in_container = async |container, content: &str| {
@@ -178,9 +197,8 @@ async fn a_global_scope_never_gives_a_token_that_stands_for_something_else() {
     );
 }
 
-#[tokio::test]
-async fn tags_are_unique_however_the_token_was_selected() {
-    let rig = Rig::new().await;
+async fn tags_are_unique_however_the_token_was_selected(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let container = rig.record("collection", "c", None).await;
     let mut new = rig.tokenization(container, "pci", Identity::None, &["A", "B"]);
     new.tokens[0].tags = tags_of(&["u"], &[]);
@@ -200,9 +218,8 @@ async fn tags_are_unique_however_the_token_was_selected() {
     );
 }
 
-#[tokio::test]
-async fn a_version_guards_what_a_token_stands_for_too() {
-    let rig = Rig::new().await;
+async fn a_version_guards_what_a_token_stands_for_too(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let container = rig.record("collection", "c", None).await;
     let made = tokenize(
         &rig,
@@ -223,9 +240,8 @@ async fn a_version_guards_what_a_token_stands_for_too() {
     assert_eq!(refused, Error::Conflict(Conflict::Version { current: 2 }));
 }
 
-#[tokio::test]
-async fn the_data_of_another_tenant_is_not_changed_through_a_shared_value() {
-    let rig = Rig::new().await;
+async fn the_data_of_another_tenant_is_not_changed_through_a_shared_value(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let container = rig.record("collection", "c", None).await;
     let mut made = Vec::new();
     for tenant in ["t1", "t2"] {
@@ -259,9 +275,8 @@ async fn the_data_of_another_tenant_is_not_changed_through_a_shared_value() {
     assert_eq!(found.tokens[0].version, 2);
 }
 
-#[tokio::test]
-async fn an_updated_record_comes_back_as_it_is_stored() {
-    let rig = Rig::new().await;
+async fn an_updated_record_comes_back_as_it_is_stored(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let id = rig.record("project", "p", None).await;
     rig.pass(5);
     let edit = |_: &Record| {
@@ -294,9 +309,8 @@ async fn an_updated_record_comes_back_as_it_is_stored() {
     assert_eq!(done.version, 3, "a new content is a change of the record");
 }
 
-#[tokio::test]
-async fn an_expiry_that_has_passed_is_a_fact_of_records_too() {
-    let rig = Rig::new().await;
+async fn an_expiry_that_has_passed_is_a_fact_of_records_too(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let id = rig.engine.new_record_id();
     let at = rig.in_secs(5);
     let new = NewRecord {
@@ -319,9 +333,8 @@ async fn an_expiry_that_has_passed_is_a_fact_of_records_too() {
     assert_eq!(done.state, State::Expired);
 }
 
-#[tokio::test]
-async fn a_token_does_not_bring_itself_back() {
-    let rig = Rig::new().await;
+async fn a_token_does_not_bring_itself_back(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (token, _) = rig.issue("a", &[]).await;
     let bearer = Caller {
         actor: Actor::bearer(&token),
@@ -340,9 +353,8 @@ async fn a_token_does_not_bring_itself_back() {
     assert_eq!(refused.unwrap_err(), Error::Forbidden(Forbidden::Itself));
 }
 
-#[tokio::test]
-async fn lists_show_neither_orphans_nor_other_tenants() {
-    let rig = Rig::new().await;
+async fn lists_show_neither_orphans_nor_other_tenants(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let method = rig.record("method", "m", None).await;
     rig.engine
         .issue(&rig.caller, issue_below(&rig, method))
@@ -370,9 +382,8 @@ async fn lists_show_neither_orphans_nor_other_tenants() {
     assert_eq!(list(&rig.caller).await.len(), 2);
 }
 
-#[tokio::test]
-async fn an_owner_hangs_from_the_container_of_its_tokens() {
-    let rig = Rig::new().await;
+async fn an_owner_hangs_from_the_container_of_its_tokens(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let here = rig.record("collection", "here", None).await;
     let there = rig.record("collection", "there", None).await;
     let owner = rig.record("object", "o", Some(there)).await;
@@ -382,9 +393,8 @@ async fn an_owner_hangs_from_the_container_of_its_tokens() {
     assert!(rig.engine.tokenize(&rig.caller, new).await.is_err());
 }
 
-#[tokio::test]
-async fn the_same_content_of_another_tenant_is_another_entry() {
-    let rig = Rig::new().await;
+async fn the_same_content_of_another_tenant_is_another_entry(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let container = rig.record("collection", "c", None).await;
     let make = async |tenant: Option<&str>, tag: &str| {
         let mut new = rig.tokenization(container, "pci", Identity::Shared, &["A"]);
@@ -416,9 +426,8 @@ async fn the_same_content_of_another_tenant_is_another_entry() {
     assert_eq!(make(None, "d").await, first);
 }
 
-#[tokio::test]
-async fn marks_of_a_call_are_set_also_where_its_tokens_were_there_already() {
-    let rig = Rig::new().await;
+async fn marks_of_a_call_are_set_also_where_its_tokens_were_there_already(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let container = rig.record("collection", "c", None).await;
     let new = rig.tokenization(container, "pci", Identity::Shared, &["A"]);
     tokenize(&rig, new.clone()).await;
@@ -430,9 +439,8 @@ async fn marks_of_a_call_are_set_also_where_its_tokens_were_there_already() {
     assert_eq!(rig.rows("mark", "space = 'transaction'"), 1);
 }
 
-#[tokio::test]
-async fn a_purge_removes_only_what_its_caller_may_delete() {
-    let rig = Rig::new().await;
+async fn a_purge_removes_only_what_its_caller_may_delete(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (token, _) = rig.issue("a", &[]).await;
     let ended = Edit {
         expires_at: Field::Set(rig.in_secs(-10)),
@@ -468,9 +476,8 @@ async fn a_purge_removes_only_what_its_caller_may_delete() {
     );
 }
 
-#[tokio::test]
-async fn a_purge_ends_and_goes_on_where_something_cannot_go() {
-    let rig = Rig::new().await;
+async fn a_purge_ends_and_goes_on_where_something_cannot_go(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let stuck = rig.record("collection", "stuck", None).await;
     let other = rig.record("collection", "other", None).await;
     // Listed below the first, but hanging from nothing.
@@ -490,10 +497,9 @@ async fn a_purge_ends_and_goes_on_where_something_cannot_go() {
     assert_eq!(purged.unwrap().records, 1);
 }
 
-#[tokio::test]
-async fn large_calls_are_decided() {
+async fn large_calls_are_decided(backend: Backend) {
     // The one writer decides them: what took the square of its size there would be noticed here by whoever runs it.
-    let rig = Rig::new().await;
+    let rig = Rig::on(backend).await;
     let container = rig.record("collection", "c", None).await;
     let owners = 6_000;
     let mut new = rig.tokenization(container, "pci", Identity::Shared, &vec!["A"; owners]);
@@ -527,9 +533,8 @@ async fn large_calls_are_decided() {
     assert_eq!(gone.len(), owners);
 }
 
-#[tokio::test]
-async fn a_record_is_not_made_where_it_could_not_be_found() {
-    let rig = Rig::new().await;
+async fn a_record_is_not_made_where_it_could_not_be_found(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let mut parent = None;
     for depth in 0..10 {
         let id = rig.engine.new_record_id();
@@ -550,9 +555,8 @@ async fn a_record_is_not_made_where_it_could_not_be_found() {
     panic!("ten levels");
 }
 
-#[tokio::test]
-async fn deleting_takes_kept_secrets_along_without_reading_contents() {
-    let rig = Rig::new().await;
+async fn deleting_takes_kept_secrets_along_without_reading_contents(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (token, _) = rig.issue("a", &["x"]).await;
     let selection = Selection {
         tags: vec!["x".to_owned()],

@@ -1,11 +1,13 @@
-//! An engine on a fresh SQLite file, with a clock and chance of its own, for tests of verbs.
+//! An engine on a fresh store, with a clock and chance of its own, for tests of verbs.
 //!
-//! The one thing to know: the store is the real one. There is no mock of it anywhere.
+//! The one thing to know: the store is the real one. There is no mock of it anywhere. A clock that stands still is far from
+//! the database's, so a node with one is given no lease and asks the database each time; where memory has to answer,
+//! [`Time::Goes`].
 
 use std::sync::Arc;
 
 use engine::caller::Caller;
-use engine::clock::{ManualClock, Timestamp};
+use engine::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use engine::entropy::{Entropy as _, SeededEntropy};
 use engine::keyring::Keyring;
 use engine::locator::{Key, Place, Space};
@@ -20,8 +22,9 @@ use engine::verbs::records::NewRecord;
 use engine::verbs::tokenize::{Content, Expiry, ExternalId, Identity, NewToken, Tokenize};
 use engine::{Engine, Parts};
 use serde_json::json;
-use tempfile::TempDir;
 use zeroize::Zeroizing;
+
+use crate::backend::{Backend, FreshStore};
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const START: i64 = 1_767_225_600_000_000;
@@ -33,22 +36,44 @@ pub(crate) struct Rig {
     pub(crate) realm: RealmId,
     pub(crate) caller: Caller,
     pub(crate) entropy: Arc<SeededEntropy>,
-    directory: TempDir,
+    store: FreshStore,
+}
+
+/// What the engine's clock does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Time {
+    /// It stands still until the test moves it.
+    Stands,
+    /// It is the machine's.
+    Goes,
 }
 
 impl Rig {
     /// A fresh one.
     pub(crate) async fn new() -> Self {
-        Self::with_live_entries(1_000).await
+        Self::on(Backend::Sqlite).await
+    }
+
+    /// The same on this kind of store.
+    pub(crate) async fn on(backend: Backend) -> Self {
+        Self::set_up(backend, 1_000, Time::Stands).await
     }
 
     /// The same with a live index of this size.
     pub(crate) async fn with_live_entries(live_entries: usize) -> Self {
-        let directory = TempDir::new().unwrap();
+        Self::set_up(Backend::Sqlite, live_entries, Time::Stands).await
+    }
+
+    /// A fresh one on this kind of store, with a live index of this size.
+    pub(crate) async fn set_up(backend: Backend, live_entries: usize, time: Time) -> Self {
+        let store = FreshStore::new(backend).await;
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(START).unwrap()));
         let entropy = Arc::new(SeededEntropy::new(7));
-        let engine = open(&directory, &clock, &entropy, live_entries).await;
-        engine.bind().await.unwrap();
+        let running: Arc<dyn Clock> = match time {
+            Time::Stands => Arc::clone(&clock) as _,
+            Time::Goes => Arc::new(SystemClock),
+        };
+        let engine = open(&store, running, &entropy, live_entries).await;
         let realm = engine.open_realm("test").await.unwrap();
         let caller = Caller::system(realm, "test");
         Self {
@@ -57,25 +82,21 @@ impl Rig {
             realm,
             caller,
             entropy,
-            directory,
+            store,
         }
     }
 
     /// Closes the store and opens it again, as a restart does.
     pub(crate) async fn reopened(self) -> Self {
         self.engine.close().await;
-        let engine = open(&self.directory, &self.clock, &self.entropy, 1_000).await;
-        engine.bind().await.unwrap();
+        let clock = Arc::clone(&self.clock) as _;
+        let engine = open(&self.store, clock, &self.entropy, 1_000).await;
         Self { engine, ..self }
     }
 
     /// How many rows a table of the store has, for what no verb shows: what is left behind.
-    pub(crate) fn rows(&self, table: &str, condition: &str) -> i64 {
-        let path = self.directory.path().join("store.db");
-        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let connection = rusqlite::Connection::open_with_flags(path, flags).unwrap();
-        let sql = format!("SELECT count(*) FROM {table} WHERE {condition}");
-        connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+    pub(crate) fn rows(&self, table: &str, condition: &str) -> usize {
+        self.store.count(table, condition)
     }
 
     /// The instant `secs` from now.
@@ -162,20 +183,21 @@ impl Rig {
 }
 
 async fn open(
-    directory: &TempDir,
-    clock: &Arc<ManualClock>,
+    store: &FreshStore,
+    clock: Arc<dyn Clock>,
     entropy: &Arc<SeededEntropy>,
     live_entries: usize,
 ) -> Engine {
-    let url = format!("sqlite://{}", directory.path().join("store.db").display());
-    let store = store::open(&url, store::Options::default()).await.unwrap();
-    Engine::new(Parts {
-        store,
+    let engine = Engine::new(Parts {
+        store: store.open().await,
         keyring: Keyring::generate(&SeededEntropy::new(11)),
-        clock: Arc::clone(clock) as _,
+        clock,
         entropy: Arc::clone(entropy) as _,
         live_entries,
-    })
+    });
+    engine.join(&[]).await.unwrap();
+    engine.bind().await.unwrap();
+    engine
 }
 
 /// The place of a record made by [`Rig::record`].
