@@ -102,14 +102,17 @@ impl Engine {
     }
 
     /// Takes this process's place among those that share the store, before anything is answered. All of them must agree
-    /// about `settings`: names and values, of which only a keyed digest leaves this process.
+    /// about `settings` (names and values) and have the same keys: what one of them digests or seals with a new key, another
+    /// could not read. Only a keyed digest of all that leaves this process.
     ///
     /// # Errors
     /// `OtherSettings` when one that is running differs, or what the store says.
     pub async fn join(&self, settings: &[(String, String)]) -> Result<(), JoinError> {
+        let keys = self.0.keyring.digest();
         let parts = settings.iter();
         let parts: Vec<&[u8]> = parts
             .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()])
+            .chain([keys.as_slice()])
             .collect();
         let space = Space::of("settings");
         let digest = self.0.keyring.blind(RealmId::SYSTEM, &space, &parts);

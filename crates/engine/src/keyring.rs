@@ -195,6 +195,12 @@ impl Keyring {
         Proof(mac.finalize().into_bytes().into())
     }
 
+    /// Tells keyrings apart that differ in any key, also in one that was added. (The fingerprint is the same then: it says
+    /// what a store belongs to.)
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.to_text().as_bytes()).into()
+    }
+
     /// A keyed digest of confidential content, for keys by which it must be found (identities, unique properties).
     /// Parts are length-prefixed, so that no two lists of parts run together. The *first* key is used for ever: these
     /// digests cannot be re-made without the content.
@@ -319,6 +325,7 @@ mod tests {
                 .any(|proof| proof.matches(Some(&before.0)))
         );
         assert_eq!(both.fingerprint(), old.fingerprint());
+        assert_ne!(both.digest(), old.digest());
     }
 
     #[test]

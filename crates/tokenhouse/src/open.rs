@@ -37,8 +37,8 @@ pub(crate) async fn open(data: &DataDir, settings: &Settings) -> Result<App, Fai
         let failure = match &error {
             AppError::Setting(_) => Failure::usage(&error),
             AppError::Join(JoinError::OtherSettings) => Failure::failed(&error).hint(
-                "give all nodes the same variables of the products and the same dialects; to change one, stop all \
-                 nodes first",
+                "give all nodes the same variables of the products, the same dialects and the same keys; to change \
+                 one, stop all nodes first",
             ),
             AppError::Join(_) | AppError::Bind(_) | AppError::Engine(_) => Failure::failed(&error),
         };

@@ -76,8 +76,11 @@ async fn by_eight_clients(nodes: &Arc<Vec<Node>>, rounds: usize) -> Counts {
 async fn a_change_is_in_force_on_every_node_when_its_call_returns() {
     let house = House::new();
     let nodes = Arc::new(house.three(&[]).await);
-    let counts = by_eight_clients(&nodes, 60).await;
-    assert!(counts.writes >= 1_000, "{counts:?}");
+    let counts = by_eight_clients(&nodes, 125).await;
+    assert!(
+        counts.writes >= 1_000 && counts.fresh >= 1_000,
+        "{counts:?}"
+    );
     assert_eq!((counts.stale, counts.refused), (0, 0), "{counts:?}");
     // What is over leaves nothing behind, while the nodes are there to take it away.
     let left = "SELECT count(*) FROM hold";
