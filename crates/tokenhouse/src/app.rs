@@ -60,6 +60,15 @@ impl App {
     /// Puts it together: binds the store to the keyring, opens the realms of the dialects that are switched on.
     pub async fn open(parts: Parts, settings: &Settings) -> Result<Self, AppError> {
         let engine = Engine::new(parts);
+        let opened = Self::open_on(&engine, settings).await;
+        if opened.is_err() {
+            // Nobody shall wait for a node that never came to be.
+            engine.close().await;
+        }
+        opened
+    }
+
+    async fn open_on(engine: &Engine, settings: &Settings) -> Result<Self, AppError> {
         let shared = settings.shared_by_nodes();
         engine.join(&shared).await.map_err(AppError::Join)?;
         engine.bind().await.map_err(AppError::Bind)?;
@@ -76,11 +85,14 @@ impl App {
                 // It reads no other variables than those that nodes must agree about.
                 let environment = settings.environment.only(opener.variables);
                 let dialect =
-                    (opener.open)(&engine, realm, &environment).map_err(AppError::Setting)?;
+                    (opener.open)(engine, realm, &environment).map_err(AppError::Setting)?;
                 dialects.push(dialect);
             }
         }
-        Ok(Self { engine, dialects })
+        Ok(Self {
+            engine: engine.clone(),
+            dialects,
+        })
     }
 
     /// Makes what must be there before the first request; returns credentials that were generated.

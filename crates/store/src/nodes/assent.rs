@@ -103,6 +103,11 @@ impl Assent {
         self.expelled(&expelled, now);
     }
 
+    /// Whether somebody still has to acknowledge; otherwise there is only time to wait for.
+    pub(crate) fn asks(&self) -> bool {
+        !self.silent.is_empty()
+    }
+
     /// What to do at `now`.
     pub(crate) fn step(&self, now: Duration) -> Step {
         let patience = self.asked_at + SILENCE;

@@ -90,8 +90,8 @@ impl Group<'_> {
 
     /// Runs each member that has no answer as a group of its own.
     async fn apart(&mut self) {
-        let members = std::mem::take(&mut self.members);
-        for member in members {
+        let mut members = std::mem::take(&mut self.members).into_iter();
+        while let Some(member) = members.next() {
             let mut alone = Group {
                 writer: self.writer,
                 realm: self.realm,
@@ -109,7 +109,14 @@ impl Group<'_> {
                 }
             }
             alone.settle();
+            let answer = &alone.members[0].answer;
+            let away = matches!(answer, Some(Err(StoreError::Unavailable { .. })));
             self.members.append(&mut alone.members);
+            if away {
+                // It is away for the others too, and each would wait as long again to find that out.
+                self.members.extend(members.by_ref());
+                self.fail("the store went away");
+            }
         }
     }
 
@@ -153,19 +160,12 @@ impl Group<'_> {
     /// What the open members would change if their transaction ran now. Those who would change nothing have their answer.
     async fn foresee(&mut self) -> Result<BTreeSet<LiveKey>, Trouble> {
         let mut keys = BTreeSet::new();
-        let fresh = |member: &&Member| member.is_open() && member.attempted.is_none();
-        let queries = self
-            .members
-            .iter()
-            .filter(fresh)
-            .map(|member| &member.query);
+        let fresh = self.members.iter().filter(|member| member.is_fresh());
+        let queries = fresh.map(|member| &member.query);
         let mut gathering = Gathering::new(self.realm, queries);
         gathering.read(&self.writer.readers).await?;
         let progress: Vec<Progress> = gathering.into_progress().collect();
-        let fresh = self.members.iter_mut().filter(|member| {
-            // The same as above, of which the borrow checker lets nothing be shared.
-            member.is_open() && member.attempted.is_none()
-        });
+        let fresh = self.members.iter_mut().filter(|member| member.is_fresh());
         for (member, progress) in fresh.zip(progress) {
             let Progress::Done(found, _) = progress else {
                 continue;

@@ -87,18 +87,19 @@ const PLANNER_HINTS: [&str; 8] = [
     "SET plan_cache_mode = force_custom_plan",
 ];
 
+/// Returning means durable, whatever the server's default is. A level that waits for other servers is kept, and an engine
+/// that does not know the setting has nothing to be overruled.
+pub(super) const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
+     WHERE current_setting('synchronous_commit', true) = 'off'";
+
 /// What every connection is told before anything else.
 fn demands(times: Times) -> String {
     let statement = times.statement.as_millis();
     let lock = times.wait.as_millis();
     let idle = IDLE_IN_TRANSACTION_MAX.as_millis();
-    // Returning means durable, whatever the server's default is. A level that waits for other servers is kept, and an
-    // engine that does not know the setting has nothing to be overruled.
     format!(
         "SET statement_timeout = {statement}; SET lock_timeout = {lock}; \
-         SET idle_in_transaction_session_timeout = {idle}; \
-         SELECT set_config('synchronous_commit', 'on', false) \
-         WHERE current_setting('synchronous_commit', true) = 'off'"
+         SET idle_in_transaction_session_timeout = {idle}; {DURABLE}"
     )
 }
 

@@ -59,6 +59,11 @@ impl Member {
         self.query.lookups.iter().map(one).sum()
     }
 
+    /// Whether it has no answer, and no attempt of it is in doubt.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.is_open() && self.attempted.is_none()
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.answer.is_none()
     }

@@ -4,12 +4,14 @@
 //! credential never goes into a pipe or a log.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use web::dialects::FirstCredential;
 
+use crate::app::App;
 use crate::cli::ServeArguments;
 use crate::config::Variables;
 use crate::data_dir::DataDir;
@@ -42,20 +44,15 @@ pub(super) async fn run(arguments: ServeArguments, environment: Variables) -> Re
     raise_file_limit();
     let sockets = Sockets::bind(&settings).await?;
     let app = open(&data, &settings).await?;
-    let interrupted = data
-        .begin_handing_over()
-        .map_err(|error| unusable(&error))?;
-    let credentials = app.seed().await.map_err(Failure::failed)?;
-    hand_over(&data, &credentials)?;
-    if interrupted {
-        tracing::warn!(
-            "an earlier start did not come to its end: first credentials that it made may be in no file; \
-             if one is missing, make another with `tokenhouse token issue`"
-        );
-    }
-    data.handed_over().map_err(|error| unusable(&error))?;
-    let (listener, _files) = control::bind(&data, runtime_dir.as_deref())
-        .map_err(|error| Failure::failed(format!("the control socket cannot be made: {error}")))?;
+    let begun = begin(&app, &data, runtime_dir.as_deref()).await;
+    let (listener, _files) = match begun {
+        Ok(begun) => begun,
+        Err(failure) => {
+            // Nobody shall wait for a node that never came to be.
+            app.engine.close().await;
+            return Err(failure);
+        }
+    };
 
     let urls = sockets.urls();
     let text = metrics::text_of(&recorded);
@@ -73,6 +70,28 @@ pub(super) async fn run(arguments: ServeArguments, environment: Variables) -> Re
     server.stop(settings.stop_timeout).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What is left to do before anything answers: first credentials are made and handed over, and the control socket is there.
+async fn begin(
+    app: &App,
+    data: &DataDir,
+    runtime_dir: Option<&Path>,
+) -> Result<(UnixListener, control::ControlFiles), Failure> {
+    let interrupted = data
+        .begin_handing_over()
+        .map_err(|error| unusable(&error))?;
+    let credentials = app.seed().await.map_err(Failure::failed)?;
+    hand_over(data, &credentials)?;
+    if interrupted {
+        tracing::warn!(
+            "an earlier start did not come to its end: first credentials that it made may be in no file; \
+             if one is missing, make another with `tokenhouse token issue`"
+        );
+    }
+    data.handed_over().map_err(|error| unusable(&error))?;
+    control::bind(data, runtime_dir)
+        .map_err(|error| Failure::failed(format!("the control socket cannot be made: {error}")))
 }
 
 /// First credentials go to a file, and to the terminal if there is one – never into a pipe or a log.

@@ -25,8 +25,8 @@ pub(super) type Typed<'a> = (&'a (dyn ToSql + Sync), Type);
 pub(super) struct Link {
     config: Config,
     tls: MakeRustlsConnect,
-    /// What a new connection is told first.
-    first: Vec<String>,
+    /// What a new connection is told first: what must succeed, and what an engine need not know.
+    first: (Vec<String>, Vec<String>),
     /// Counts the notices that have arrived, by what they tell of; a lost connection counts as one of each, for it may have
     /// lost some.
     holds: watch::Sender<u64>,
@@ -39,7 +39,7 @@ impl Link {
     pub(super) fn new(
         config: Config,
         tls: MakeRustlsConnect,
-        first: Vec<String>,
+        first: (Vec<String>, Vec<String>),
         timeout: Duration,
     ) -> Self {
         Self {
@@ -126,11 +126,14 @@ impl Link {
             one_more(&holds);
             one_more(&acknowledgements);
         });
-        for statement in &self.first {
+        for statement in &self.first.0 {
             client
                 .batch_execute(statement)
                 .await
                 .map_err(of_statement)?;
+        }
+        for statement in &self.first.1 {
+            let _ = client.batch_execute(statement).await;
         }
         Ok(client)
     }

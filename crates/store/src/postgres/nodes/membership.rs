@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use engine::clock::Timestamp;
 use engine::live::LiveIndex;
-use engine::realm::RealmId;
 use engine::store::{JoinError, StoreError};
 use tokio::sync::oneshot;
 
@@ -29,6 +28,9 @@ const STRAY: Duration = Duration::from_secs(5);
 
 /// How long a member may not have renewed before it is taken for dead, also if no write waits for it.
 const DEAD: Duration = Duration::from_secs(10);
+
+/// How long leaving may take; what is left behind is taken away by others.
+const LEAVING_MAX: Duration = Duration::from_secs(3);
 
 /// How often what was said of holds that are gone is looked for.
 const SWEEP: Duration = Duration::from_mins(1);
@@ -92,7 +94,7 @@ impl Nodes {
     async fn agree(&self, settings: &[u8]) -> Result<(), JoinError> {
         let mut suspects: Option<Vec<(NodeId, i64)>> = None;
         loop {
-            let nodes = table::nodes(&self.durable).await.map_err(join_error)?;
+            let nodes = table::nodes(&self.lease).await.map_err(join_error)?;
             let differing: Vec<(NodeId, i64)> = nodes
                 .into_iter()
                 .filter(|node| !node.row.expelled && node.row.process != self.process)
@@ -112,9 +114,7 @@ impl Nodes {
                 return Err(JoinError::OtherSettings);
             }
             let dead: Vec<NodeId> = differing.into_iter().map(|(id, _)| id).collect();
-            table::expel(&self.durable, &dead)
-                .await
-                .map_err(join_error)?;
+            table::expel(&self.lease, &dead).await.map_err(join_error)?;
             return Ok(());
         }
     }
@@ -127,25 +127,24 @@ impl Nodes {
         }
         // What cannot be taken away now is taken away by others.
         let tidy = async {
-            let nodes = table::nodes(&self.durable).await?;
+            let nodes = table::nodes(&self.lease).await?;
             let mine: Vec<NodeId> = nodes
                 .iter()
                 .filter(|node| node.row.process == self.process)
                 .map(|node| node.row.id)
                 .collect();
-            table::remove(&self.durable, &mine).await?;
-            let mut own: HashMap<RealmId, Vec<HoldId>> = HashMap::new();
-            let holds = table::holds(&self.durable).await?;
+            table::remove(&self.lease, &mine).await?;
+            // Under the lock: a transaction whose outcome nobody has waited for may still be under way.
+            let holds = table::holds(&self.lease).await?;
             for hold in holds.iter().filter(|hold| hold.owner == self.process) {
-                own.entry(hold.realm).or_default().push(hold.id);
+                self.release_under_lock(hold.realm, hold.id).await?;
             }
-            for (realm, holds) in own {
-                table::release(&self.durable, realm, &holds).await?;
-            }
-            table::wake(&self.quick, HOLDS).await
+            let _ = table::wake(&self.quick, HOLDS).await;
+            Ok::<(), Trouble>(())
         };
-        if let Err(error) = tidy.await {
-            tracing::debug!(?error, "left without a word");
+        match tokio::time::timeout(LEAVING_MAX, tidy).await {
+            Ok(Ok(())) => {}
+            left => tracing::debug!(?left, "left without a word"),
         }
     }
 
@@ -167,11 +166,11 @@ impl Nodes {
         } else {
             None
         };
-        let holds = table::holds(&self.durable).await?;
+        let holds = table::holds(&self.lease).await?;
         if let Some(speaker) = &mut rounds.speaker {
             self.let_go(speaker, &holds).await?;
-            if let Some(asked_at) = asked_at {
-                self.take_lease(speaker, asked_at).await?;
+            if let (Some(asked_at), Some(nodes)) = (asked_at, &nodes) {
+                self.take_lease(speaker, nodes, asked_at).await?;
             }
         }
         let Some(nodes) = nodes else { return Ok(()) };
@@ -181,7 +180,7 @@ impl Nodes {
     }
 
     async fn read_nodes(&self) -> Result<Vec<Node>, Trouble> {
-        let nodes = table::nodes(&self.durable).await?;
+        let nodes = table::nodes(&self.lease).await?;
         let rows: Vec<Row> = nodes.iter().map(|node| node.row).collect();
         self.saw(&rows, self.now());
         Ok(nodes)
@@ -192,14 +191,14 @@ impl Nodes {
         let member = &mut speaker.member;
         let Some(id) = member.present() else {
             let id = NodeId(self.random());
-            table::join(&self.durable, id, self.process, &speaker.settings).await?;
+            table::join(&self.lease, id, self.process, &speaker.settings).await?;
             member.joined(id);
             return Ok(true);
         };
         if !due {
             return Ok(false);
         }
-        if table::renew(&self.durable, id).await? {
+        if table::renew(&self.lease, id).await? {
             return Ok(true);
         }
         tracing::warn!("this node was expelled because it was too slow to answer; it joins anew");
@@ -213,27 +212,37 @@ impl Nodes {
         let Some(id) = speaker.member.present().filter(|_| !answers.is_empty()) else {
             return Ok(());
         };
-        let said = async {
-            table::acknowledge(&self.quick, id, &answers).await?;
-            table::wake(&self.quick, ACKNOWLEDGEMENTS).await
-        };
-        let said = said.await;
+        let said = table::acknowledge(&self.quick, id, &answers).await;
         if said.is_err() {
             let unsent = answers.iter().map(|(_, hold)| *hold);
             speaker.member.unsent(unsent);
+            return said;
         }
-        said
+        // A notice that is lost, or that the engine does not know, is made up for by everybody's own looking.
+        let _ = table::wake(&self.quick, ACKNOWLEDGEMENTS).await;
+        Ok(())
     }
 
     async fn take_lease(
         &self,
         speaker: &mut Speaker,
+        nodes: &[Node],
         asked_at: (Duration, Timestamp),
     ) -> Result<(), Trouble> {
         let Some(id) = speaker.member.present() else {
             return Ok(());
         };
-        let (incarnation, store_time) = table::incarnation(&self.durable).await?;
+        let others = nodes.iter().filter(|node| node.row.process != self.process);
+        let mut others = others.filter(|node| !node.row.expelled);
+        if others.any(|node| node.settings != speaker.settings) {
+            // It was so slow that another one has taken its place meanwhile.
+            speaker.live.require_lease();
+            tracing::error!(
+                "another node of this store runs with other settings or keys: stop one of them"
+            );
+            return Ok(());
+        }
+        let (incarnation, store_time) = table::incarnation(&self.lease).await?;
         let renewal = Renewal {
             asked_at,
             answered_at: speaker.live.clocks().1,
@@ -263,7 +272,7 @@ impl Nodes {
     /// The membership is over, and memory empty: nobody need wait for it.
     async fn lose(&self, speaker: &mut Speaker, id: NodeId) -> Result<(), Trouble> {
         speaker.member.lost();
-        table::remove(&self.durable, &[id]).await
+        table::remove(&self.lease, &[id]).await
     }
 
     /// Marks members that do not renew: otherwise what they have left behind would stay until a write waits for them.
@@ -286,7 +295,7 @@ impl Nodes {
         rounds.renewals = renewals;
         if !dead.is_empty() {
             tracing::warn!(nodes = ?dead, "nodes do not renew their leases and are expelled");
-            table::expel(&self.durable, &dead).await?;
+            table::expel(&self.lease, &dead).await?;
         }
         Ok(())
     }
@@ -299,9 +308,19 @@ impl Nodes {
         holds: &[Hold],
     ) -> Result<(), Trouble> {
         let now = self.now();
-        let over = self.state().roster.over(now);
+        let mut over = self.state().roster.over(now);
+        // Rows of this process that are no membership: an answer was lost when it joined, or when it left.
+        let present = rounds
+            .speaker
+            .as_ref()
+            .and_then(|speaker| speaker.member.present());
+        let own = nodes.iter().filter(|node| node.row.process == self.process);
+        over.extend(
+            own.map(|node| node.row.id)
+                .filter(|id| Some(*id) != present),
+        );
         if !over.is_empty() {
-            table::remove(&self.durable, &over).await?;
+            table::remove(&self.lease, &over).await?;
         }
         let forgotten = {
             let state = self.state();
@@ -326,8 +345,7 @@ impl Nodes {
         for hold in strays {
             let since = *rounds.stray.entry(hold.id).or_insert(now);
             if now >= since + STRAY {
-                self.release_under_lock(hold.realm, hold.id).await?;
-                tracing::info!("took away what a process that is gone was about to change");
+                self.is_stray(hold.realm, hold.id);
             }
         }
         if now >= rounds.sweep_due {

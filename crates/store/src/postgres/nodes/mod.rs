@@ -26,21 +26,28 @@ use tokio_postgres::Config;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::{Builder, Uuid};
 
+use super::pool::DURABLE;
 use crate::nodes::{HoldId, ProcessId, Roster, Row};
 use link::{ACKNOWLEDGEMENTS, HOLDS, Link};
 
 use permit::Own;
-pub(super) use permit::{Mine, Permit, STANDS};
+pub(super) use permit::{Mine, Permit};
+pub(super) use table::STANDS;
 
 /// How long one statement between nodes may take, and opening a connection for them. A lease may end meanwhile; that is
 /// seen by its own clock.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
+
+/// Holds of processes that are gone, waiting to be taken away; more are seen again.
+const STRAYS_MAX: usize = 64;
 
 /// This process among the nodes of its store.
 pub(super) struct Nodes {
     process: ProcessId,
     /// Every answer is on disk.
     durable: Link,
+    /// The same, for the lease alone: it must not wait behind what writers have to flush.
+    lease: Link,
     /// What is lost with a crash costs time only: acknowledgements and notices.
     quick: Link,
     /// For what is done under the lock of a realm.
@@ -51,6 +58,8 @@ pub(super) struct Nodes {
     state: Mutex<State>,
     /// Holds whose transactions have ended.
     over: mpsc::UnboundedSender<(RealmId, HoldId)>,
+    /// Holds of processes that are gone.
+    strays: mpsc::Sender<(RealmId, HoldId)>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -78,31 +87,35 @@ impl Nodes {
     pub(super) fn new(config: &Config, tls: &MakeRustlsConnect, writers: Pool) -> Arc<Self> {
         let limit = format!("SET statement_timeout = {}", ANSWER_MAX.as_millis());
         // A level that waits for other servers is kept; only "do not wait at all" is no level for a lease.
-        let durable = "SELECT set_config('synchronous_commit', 'on', false) \
-                       WHERE current_setting('synchronous_commit') = 'off'";
-        let durable = vec![limit.clone(), durable.to_owned()];
-        let quick = vec![
-            limit,
-            "SET synchronous_commit = off".to_owned(),
+        let durable = vec![limit.clone(), DURABLE.to_owned()];
+        let quick = vec![limit, "SET synchronous_commit = off".to_owned()];
+        // An engine that knows no notices is looked at by turns.
+        let listens = vec![
             format!("LISTEN {HOLDS}"),
             format!("LISTEN {ACKNOWLEDGEMENTS}"),
         ];
-        let link = |first| Link::new(config.clone(), tls.clone(), first, ANSWER_MAX);
+        let link =
+            |first, hints| Link::new(config.clone(), tls.clone(), (first, hints), ANSWER_MAX);
         let (over, ended) = mpsc::unbounded_channel();
+        let (strays, left_behind) = mpsc::channel(STRAYS_MAX);
         let entropy = SystemEntropy::new();
         let nodes = Arc::new(Self {
             process: ProcessId(random(&entropy)),
-            durable: link(durable),
-            quick: link(quick),
+            durable: link(durable.clone(), Vec::new()),
+            lease: link(durable, Vec::new()),
+            quick: link(quick, listens),
             writers,
             entropy,
             company: AtomicBool::new(false),
             state: Mutex::default(),
             over,
+            strays,
             tasks: Mutex::default(),
         });
         let tidying = tokio::spawn(permit::release_when_over(Arc::downgrade(&nodes), ended));
         nodes.keep(tidying);
+        let taking_away = permit::release_strays(Arc::downgrade(&nodes), left_behind);
+        nodes.keep(tokio::spawn(taking_away));
         nodes
     }
 

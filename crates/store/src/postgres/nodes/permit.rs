@@ -18,17 +18,17 @@ use super::link::HOLDS;
 use super::{Nodes, table};
 use crate::nodes::{Assent, Hold, HoldId, Row, Step};
 
-/// Takes a hold away.
-const RELEASE: &str = "DELETE FROM hold WHERE realm = $1 AND id = $2";
-
-/// Whether a hold is still there, to be asked under the lock of its realm.
-pub(in super::super) const STANDS: &str = "SELECT id FROM hold WHERE realm = $1 AND id = $2";
-
 /// Keys of one hold. Beyond them the whole realm is held: every node would have to forget each of them.
 const KEYS_MAX: usize = 2_000;
 
+/// Realms of which this process says at the same time that it is alone there.
+const STANDING_MAX: usize = 64;
+
 /// How long acknowledgements are waited for without looking, where notices do not come.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// How often it is looked who of them is still there.
+const ROWS_LOOK: Duration = Duration::from_millis(50);
 
 /// What a transaction may change.
 #[derive(Clone, Debug)]
@@ -140,8 +140,15 @@ impl Nodes {
     /// Lets a hold on a realm stay for the groups to come.
     fn stand(&self, own: Arc<Own>) -> Arc<Own> {
         let mut state = self.state();
+        // Every look reads all of them, and who joins has to let go of each.
+        let former_all = if state.standing.len() >= STANDING_MAX {
+            std::mem::take(&mut state.standing)
+        } else {
+            HashMap::new()
+        };
         let former = state.standing.insert(own.realm, Arc::clone(&own));
         drop(state);
+        drop(former_all);
         // Another group may have done the same at the same time; that hold goes when its group is done.
         drop(former);
         own
@@ -216,6 +223,7 @@ impl Nodes {
         // One that is lost is made up for by everybody's own looking.
         let _ = table::wake(&self.quick, HOLDS).await;
         let mut assent = Assent::new(others, &self.state().roster, self.now());
+        let mut rows_due = self.now() + ROWS_LOOK;
         loop {
             match assent.step(self.now()) {
                 Step::Go => return Ok(()),
@@ -226,14 +234,19 @@ impl Nodes {
                     table::expel(&self.durable, &silent).await?;
                     assent.expelled(&silent, self.now());
                 }
+                Step::Wait(until) if !assent.asks() => {
+                    tokio::time::sleep(until.saturating_sub(self.now())).await;
+                }
                 Step::Wait(until) => {
                     let pause = until.saturating_sub(self.now()).min(LOOK);
-                    let woken = tokio::time::timeout(pause, notices.changed()).await;
+                    // Either a notice or the time.
+                    let _ = tokio::time::timeout(pause, notices.changed()).await;
                     let by = table::acknowledgements(&self.quick, hold.realm, hold.id).await?;
                     assent.acknowledged(by);
-                    if woken.is_err() {
+                    if self.now() >= rows_due {
                         // Somebody may have left, or been expelled by another.
                         assent.remaining(&self.rows().await?, self.now());
+                        rows_due = self.now() + ROWS_LOOK;
                     }
                 }
             }
@@ -251,6 +264,12 @@ impl Nodes {
         }
     }
 
+    /// Has a hold taken away whose process is gone. The one who sees it must not wait for the lock.
+    pub(super) fn is_stray(&self, realm: RealmId, hold: HoldId) {
+        // What finds no place is seen again.
+        let _ = self.strays.try_send((realm, hold));
+    }
+
     /// Takes a hold away under the lock of its realm: no transaction of its owner can be below it any more, and none that
     /// comes later finds it.
     pub(super) async fn release_under_lock(
@@ -260,7 +279,7 @@ impl Nodes {
     ) -> Result<(), Trouble> {
         let session = transaction::locked(&self.writers, realm).await?;
         session
-            .execute(RELEASE, &[&realm.0, &hold.0])
+            .execute(table::RELEASE, &[&realm.0, &hold.0])
             .await
             .map_err(of_statement)?;
         session
@@ -287,8 +306,16 @@ pub(super) async fn release_when_over(
         let Some(nodes) = nodes.upgrade() else { return };
         for (realm, holds) in gathered {
             let mut pause = Duration::from_millis(20);
-            while let Err(error) = table::release(&nodes.quick, realm, &holds).await {
-                tracing::debug!(?error, "holds could not be taken away yet");
+            loop {
+                match table::release(&nodes.quick, realm, &holds).await {
+                    Ok(()) => break,
+                    // Not by asking again; the next look finds them.
+                    Err(Trouble::Refused(error)) => {
+                        tracing::warn!(%error, "holds could not be taken away");
+                        break;
+                    }
+                    Err(error) => tracing::debug!(?error, "holds could not be taken away yet"),
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(1));
             }
@@ -298,5 +325,20 @@ pub(super) async fn release_when_over(
             }
         }
         let _ = table::wake(&nodes.quick, HOLDS).await;
+    }
+}
+
+/// Takes away holds of processes that are gone, one after the other.
+pub(super) async fn release_strays(
+    nodes: Weak<Nodes>,
+    mut strays: mpsc::Receiver<(RealmId, HoldId)>,
+) {
+    while let Some((realm, hold)) = strays.recv().await {
+        let Some(nodes) = nodes.upgrade() else { return };
+        match nodes.release_under_lock(realm, hold).await {
+            Ok(()) => tracing::info!("took away what a process that is gone was about to change"),
+            // It is seen again.
+            Err(error) => tracing::debug!(?error, "a stray hold could not be taken away yet"),
+        }
     }
 }

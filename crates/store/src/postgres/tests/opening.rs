@@ -238,7 +238,8 @@ async fn many_nodes_may_open_an_empty_database_at_once() {
     }
     let stores = opening.join_all().await;
     assert_eq!(house.tamper("SELECT count(*) FROM migration"), "2");
-    assert_eq!(house.tamper("SELECT turn, leased_until FROM schema"), "1|0");
+    // A second one may have had a turn, and found nothing left to do.
+    assert_eq!(house.tamper("SELECT leased_until FROM schema"), "0");
     let world = World::of(&house).await;
     for store in stores {
         let world = world.over(store);

@@ -58,7 +58,7 @@ async fn a_node_with_other_settings_or_another_keyring_does_not_start() {
     assert!(said.contains("keyring") && said.contains(&other), "{said}");
 
     // One more key, of which the others know nothing: what is digested with it they could not find.
-    let text = std::fs::read_to_string(&keyring_of(&house)).unwrap();
+    let text = std::fs::read_to_string(keyring_of(&house)).unwrap();
     let mut keys: serde_json::Value = serde_json::from_str(&text).unwrap();
     let mut key = keys["digest"][0].clone();
     key["id"] = 2.into();
