@@ -1,4 +1,4 @@
-//! What can go wrong, in the engine's words: eight cases, each mapped by every dialect with one `match`.
+//! What can go wrong, in the engine's words: nine cases, each mapped by every dialect with one `match`.
 //!
 //! The one thing to know: an [`Error`] is made for callers and holds nothing secret. What an operator needs to find the
 //! cause is logged once, where a [`StoreError`] becomes `Error::Internal` or `Error::Unavailable`.
@@ -45,6 +45,9 @@ pub enum Error {
     /// The store cannot be reached or did not answer in time; trying again may help.
     #[error("the store is unavailable")]
     Unavailable,
+    /// The store did not say in time whether the write was done. It may have been: look before trying again.
+    #[error("the store did not say whether this was done: look before trying again")]
+    OutcomeUnknown,
     /// A defect or damaged data; logged with its cause.
     #[error("internal error")]
     Internal,
@@ -159,9 +162,13 @@ impl From<StoreError> for Error {
                 what: "tokens",
                 max,
             },
-            StoreError::Unavailable { .. } => {
+            StoreError::Unavailable { unknown, .. } => {
                 tracing::error!(%error, "the store is unavailable");
-                Self::Unavailable
+                if unknown {
+                    Self::OutcomeUnknown
+                } else {
+                    Self::Unavailable
+                }
             }
             StoreError::Corrupt { .. } | StoreError::Internal { .. } => {
                 tracing::error!(%error, "the store failed");

@@ -311,6 +311,13 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Store>, OpenErr
             message: "it begins with the kind of store, as in sqlite:///absolute/path",
         });
     };
+    let is_scheme = |letter: char| letter.is_ascii_alphanumeric() || "+-.".contains(letter);
+    if !scheme.chars().all(is_scheme) {
+        // It may be the end of a password whose beginning was forgotten.
+        return Err(OpenError::Url {
+            message: "it begins with the kind of store, as in sqlite:///absolute/path or postgres://user@host/database",
+        });
+    }
     match scheme {
         "sqlite" => Ok(sqlite::open(sqlite_path(rest)?, options).await?),
         "postgres" | "postgresql" => Ok(postgres::open(url, options).await?),
@@ -363,10 +370,13 @@ mod tests {
         for url in [
             "mysql://user:hunter2@host/db",
             "mysql://hunter2",
+            "hunter2@host:5432/db",
+            "postgres://user:x@hunter2@host/db",
             "SQLite:/a",
         ] {
             let message = refusal(url).await;
-            assert!(message.contains("sqlite:///"), "{message}");
+            let helps = message.contains("sqlite:///") || message.contains("%40");
+            assert!(helps, "{message}");
             assert!(!message.contains("hunter2"), "{message}");
         }
         assert!(refusal("/var/lib/store").await.contains("sqlite:///"));

@@ -69,9 +69,10 @@ impl App {
     }
 
     async fn open_on(engine: &Engine, settings: &Settings) -> Result<Self, AppError> {
+        // First, because whoever has another keyring differs in everything.
+        engine.bind().await.map_err(AppError::Bind)?;
         let shared = settings.shared_by_nodes();
         engine.join(&shared).await.map_err(AppError::Join)?;
-        engine.bind().await.map_err(AppError::Bind)?;
         let mut dialects = Vec::new();
         for opener in dialects::ALL {
             if settings

@@ -11,6 +11,7 @@ use engine::keyring::Keyring;
 use engine::store::{JoinError, Store};
 use engine::verbs::realms::BindError;
 use engine::{Engine, Parts};
+use store::OpenError;
 
 use crate::app::{App, AppError};
 use crate::config::Settings;
@@ -29,7 +30,12 @@ pub(crate) async fn open(data: &DataDir, settings: &Settings) -> Result<App, Fai
             .then_some(store::Distribution::Citus),
         ..store::Options::default()
     };
-    let store = store::open(&url, options).await.map_err(Failure::failed)?;
+    let store = store::open(&url, options)
+        .await
+        .map_err(|error| match error {
+            OpenError::Url { .. } | OpenError::Unsupported { .. } => Failure::usage(error),
+            error => Failure::failed(error),
+        })?;
     let file = settings.keyring_file(data.path());
     let keyring = keyring(&file, &store).await?;
     let parts = parts(store, keyring, settings.live_entries);

@@ -36,7 +36,13 @@ pub(crate) enum Reached {
 impl Reached {
     /// Finds out who owns the data directory.
     pub(crate) async fn find(settings: &Settings) -> Result<Self, Failure> {
-        match DataDir::open(&settings.data) {
+        // Where store and keyring lie elsewhere, there may never have been a server on this machine.
+        let opened = if settings.store.is_some() && settings.keyring.is_some() {
+            DataDir::create(&settings.data)
+        } else {
+            DataDir::open(&settings.data)
+        };
+        match opened {
             Ok(data) => Self::own(data, settings).await,
             Err(held @ DataDirError::Held { .. }) => {
                 let unreachable = |error: io::Error| {

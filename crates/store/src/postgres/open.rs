@@ -258,6 +258,13 @@ pub(super) fn configure(
             message: "it names no host: write postgres://user@host:5432/database",
         });
     }
+    let leaks = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
+    if config.get_hosts().iter().any(leaks) {
+        // What stands before it is the end of a password.
+        return Err(OpenError::Url {
+            message: "an @ stands where the host is: write an @ of the password as %40",
+        });
+    }
     if let Some(password) = &options.password {
         config.password(password.expose());
     }

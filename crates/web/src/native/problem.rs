@@ -57,7 +57,7 @@ impl From<Error> for Problem {
             Error::Conflict(Conflict::Taken { .. } | Conflict::Busy) => StatusCode::CONFLICT,
             Error::Gone => StatusCode::GONE,
             Error::TooMany { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Error::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Unavailable | Error::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())

@@ -87,8 +87,6 @@ async fn a_command_on_the_store_itself_is_in_force_on_the_nodes() {
     let run = |words: &[&str]| {
         let mut arguments: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         arguments.extend(place.clone());
-        std::fs::create_dir_all(&place[1]).unwrap();
-        std::fs::write(format!("{}/lock", place[1]), "").unwrap();
         let environment = [("INIT_ADMIN_API_TOKENS", super::house::ADMIN)];
         let (code, said) = program(&arguments, &environment);
         assert_eq!(code, Some(0), "{said}");

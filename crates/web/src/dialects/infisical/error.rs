@@ -228,6 +228,11 @@ impl From<Error> for WireError {
                 "ServiceUnavailable",
                 "The store does not answer, try again",
             ),
+            Error::OutcomeUnknown => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                "The store did not say whether this was done, look before you try again",
+            ),
             Error::Internal => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "InternalServerError",

@@ -311,6 +311,14 @@ impl Refusal {
         )
     }
 
+    fn outcome_unknown() -> Self {
+        let reason = "the store did not say whether this was done: look before you try again";
+        Self::one(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Problem::new(ProblemType::Unknown, reason),
+        )
+    }
+
     /// The answer to a call with this request id and path.
     pub(super) fn response(&self, instance: &str, origin: &str) -> Response {
         let body = ActionableError {
@@ -384,6 +392,7 @@ impl From<Error> for Refusal {
             Error::Conflict(Conflict::Taken { .. } | Conflict::Busy) | Error::Unavailable => {
                 Self::unavailable()
             }
+            Error::OutcomeUnknown => Self::outcome_unknown(),
             Error::TooMany { what, max } => Self::bad(Problem::with(
                 ProblemType::LessValueRequired,
                 wire_name(what),

@@ -191,6 +191,10 @@ impl From<Error> for Failure {
                 let message = "The operation timed out on the server.";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "PV1009", message)
             }
+            Error::OutcomeUnknown => {
+                let message = "The operation timed out on the server and may have been done: look before you repeat it.";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "PV1009", message)
+            }
             Error::Internal => Self::internal(),
         }
     }
@@ -387,6 +391,7 @@ mod tests {
                 "TH1003",
             ),
             (Error::Unavailable, 503, "PV1009"),
+            (Error::OutcomeUnknown, 503, "PV1009"),
             (Error::Internal, 500, "PV1000"),
         ] {
             let (shown_status, body) = shown(error.clone().into()).await;

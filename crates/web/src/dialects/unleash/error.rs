@@ -176,6 +176,12 @@ impl From<(Error, Uuid)> for WireError {
             }
             // Nothing was changed, and the next try may well succeed.
             Error::Conflict(Conflict::Busy) | Error::Unavailable => unavailable(id),
+            Error::OutcomeUnknown => plain(
+                503,
+                Some(id),
+                "ServiceUnavailable",
+                "The store did not say whether this was done. Look before you try again.",
+            ),
             Error::Gone => not_found("It is gone."),
             Error::TooMany { what, max } => bad_data(
                 &format!("Too many {}: at most {max}.", wire_name(what)),
