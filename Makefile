@@ -9,10 +9,10 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # Every target uses the same build directory and most of them both processors.
 .NOTPARALLEL:
 
-.PHONY: help demo test lint gen bench conformance check prerequisites
+.PHONY: help demo test test-ha lint gen bench conformance check prerequisites
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: prerequisites ## build the program and watch a token of each family being updated
 	$(CARGO) run --locked -p tokenhouse -- demo
@@ -21,6 +21,10 @@ test: prerequisites check ## install what the tests need, then format check, lin
 	$(CARGO) test --workspace --locked
 	$(CARGO) build --locked -p tokenhouse -p postgres-server
 	conformance/run.sh
+
+test-ha: prerequisites ## kill the leader of three PostgreSQL under load; installs patroni, etcd and haproxy
+	$(CARGO) build --locked -p tokenhouse
+	ha/run.sh $(TARGET_DIR)/debug/tokenhouse
 
 lint: prerequisites check ## format check and lints; licences and bans too where cargo-deny is installed
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \

@@ -102,8 +102,9 @@ start_server() {
   log=$place/log
   mkdir "$place"
   : >"$output" # there before the first look at it
-  # Its temporary data go below $place, where the command line finds them.
-  TMPDIR=$place "$binary" serve --listen 127.0.0.1:0 "$@" >"$output" 2>"$log" </dev/null &
+  # Its temporary data go below $place, where the command line finds them. And it waits long for the next request of a
+  # connection: a client that sends just when an idle connection is closed has no answer, which is not what is looked at.
+  TMPDIR=$place "$binary" serve --listen 127.0.0.1:0 --set head_timeout=10m "$@" >"$output" 2>"$log" </dev/null &
   server=$!
   BASE_URL=
   for ((tenths = 0; tenths < 600; tenths++)); do

@@ -21,7 +21,8 @@ use engine::verbs::update::{Edit, Field, Guard, NewData, Update};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::rig::{Rig, place, tags_of};
+use crate::backend::{Backend, on_each_store};
+use crate::rig::{Rig, Time, place, tags_of};
 
 fn update(selection: Selection, edit: Edit) -> Update {
     Update {
@@ -66,10 +67,41 @@ async fn only(rig: &Rig, id: engine::token::TokenId) -> Token {
     found.tokens.into_iter().next().unwrap()
 }
 
-#[tokio::test]
-async fn an_update_is_in_force_for_the_next_verify() {
+on_each_store! {
+    an_update_is_in_force_for_the_next_verify,
+    time_ends_a_token_without_a_write,
+    a_guard_lets_one_of_many_win,
+    concurrent_updates_of_one_token_lose_nothing,
+    the_same_again_changes_nothing_and_leaves_no_event,
+    selections_are_anded_and_an_empty_one_matches_nothing,
+    an_update_of_many_is_all_or_nothing,
+    a_token_does_not_widen_itself,
+    rights_are_asked_before_anything_is_matched,
+    addresses_are_checked_on_the_token_and_above_it,
+    a_dead_record_kills_what_is_below_it_at_once,
+    the_same_content_is_the_same_value_where_its_class_says_so,
+    the_index_follows_new_data_and_the_former_version_is_kept_until_purged,
+    data_changes_only_where_it_may,
+    given_ids_are_unique_and_all_of_a_call_is_made_or_nothing,
+    unique_tags_are_unique_in_a_tenant,
+    repeating_a_tokenization_appends_tags_and_moves_the_expiry_by_its_rule,
+    tenants_bound_a_request,
+    events_say_who_and_what_and_their_digests_fit,
+    refusals_are_recorded_without_filling_the_store,
+    everything_is_there_after_a_restart,
+    records_are_guarded_and_versioned_as_tokens_are,
+    a_selection_is_bounded,
+    a_signed_credential_is_verified_by_its_token_alone,
+    a_limited_number_of_uses_is_exact,
+    places_of_a_token_move_with_its_edit_and_are_unique,
+    a_touch_makes_a_version_where_a_product_says_so,
+    what_goes_is_judged_as_it_is_when_it_goes,
+    a_guard_holds_for_every_token_that_matches_or_for_none,
+}
+
+async fn an_update_is_in_force_for_the_next_verify(backend: Backend) {
     for live_entries in [0, 1_000] {
-        let rig = Rig::with_live_entries(live_entries).await;
+        let rig = Rig::set_up(backend, live_entries, Time::Goes).await;
         let (token, secret) = rig.issue("a", &[]).await;
         let verify = || rig.engine.verify(rig.realm, &secret, None);
         assert_eq!(verify().await.unwrap().token.id, token.id);
@@ -124,9 +156,8 @@ async fn an_update_is_in_force_for_the_next_verify() {
     }
 }
 
-#[tokio::test]
-async fn time_ends_a_token_without_a_write() {
-    let rig = Rig::new().await;
+async fn time_ends_a_token_without_a_write(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (token, secret) = rig.issue("a", &[]).await;
     let soon = Edit {
         expires_at: Field::Set(rig.in_secs(10)),
@@ -143,9 +174,8 @@ async fn time_ends_a_token_without_a_write() {
     assert_eq!(only(&rig, token.id).await.version, 2, "nothing was written");
 }
 
-#[tokio::test]
-async fn a_guard_lets_one_of_many_win() {
-    let rig = Arc::new(Rig::new().await);
+async fn a_guard_lets_one_of_many_win(backend: Backend) {
+    let rig = Arc::new(Rig::on(backend).await);
     let (token, _) = rig.issue("a", &[]).await;
     for round in 0..10_u64 {
         let tries = (0..8).map(|writer| {
@@ -173,9 +203,8 @@ async fn a_guard_lets_one_of_many_win() {
     }
 }
 
-#[tokio::test]
-async fn concurrent_updates_of_one_token_lose_nothing() {
-    let rig = Arc::new(Rig::new().await);
+async fn concurrent_updates_of_one_token_lose_nothing(backend: Backend) {
+    let rig = Arc::new(Rig::on(backend).await);
     let (token, _) = rig.issue("a", &[]).await;
     let writers = (0..64).map(|writer| {
         let rig = Arc::clone(&rig);
@@ -198,9 +227,8 @@ async fn concurrent_updates_of_one_token_lose_nothing() {
     assert_eq!(versions, (1..=65).rev().collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn the_same_again_changes_nothing_and_leaves_no_event() {
-    let rig = Rig::new().await;
+async fn the_same_again_changes_nothing_and_leaves_no_event(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (token, _) = rig.issue("a", &["x"]).await;
     let before = rig
         .engine
@@ -228,9 +256,8 @@ async fn the_same_again_changes_nothing_and_leaves_no_event() {
     );
 }
 
-#[tokio::test]
-async fn selections_are_anded_and_an_empty_one_matches_nothing() {
-    let rig = Rig::new().await;
+async fn selections_are_anded_and_an_empty_one_matches_nothing(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (one, _) = rig.issue("one", &["a", "b"]).await;
     let (two, _) = rig.issue("two", &["a"]).await;
     let find = async |selection: Selection| {
@@ -267,9 +294,8 @@ async fn selections_are_anded_and_an_empty_one_matches_nothing() {
     assert!(deleted.is_empty());
 }
 
-#[tokio::test]
-async fn an_update_of_many_is_all_or_nothing() {
-    let rig = Rig::new().await;
+async fn an_update_of_many_is_all_or_nothing(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (one, _) = rig.issue("one", &["a"]).await;
     let (two, _) = rig.issue("two", &["a"]).await;
     rig.engine
@@ -293,9 +319,8 @@ async fn an_update_of_many_is_all_or_nothing() {
     assert_eq!(events[0].changes.len(), 2, "one event, two changes");
 }
 
-#[tokio::test]
-async fn a_token_does_not_widen_itself() {
-    let rig = Rig::new().await;
+async fn a_token_does_not_widen_itself(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (token, _) = rig.issue("a", &[]).await;
     let bearer = Caller {
         actor: Actor::bearer(&token),
@@ -341,9 +366,8 @@ async fn a_token_does_not_widen_itself() {
         .unwrap();
 }
 
-#[tokio::test]
-async fn rights_are_asked_before_anything_is_matched() {
-    let rig = Rig::new().await;
+async fn rights_are_asked_before_anything_is_matched(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (token, _) = rig.issue("a", &[]).await;
     let reader = Caller {
         grants: Arc::new(Grants::to(&[Action::Read])),
@@ -364,9 +388,8 @@ async fn rights_are_asked_before_anything_is_matched() {
     }
 }
 
-#[tokio::test]
-async fn addresses_are_checked_on_the_token_and_above_it() {
-    let rig = Rig::new().await;
+async fn addresses_are_checked_on_the_token_and_above_it(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (token, secret) = rig.issue("a", &[]).await;
     let from = |text: &str| Some(text.parse::<IpAddr>().unwrap());
     let edit = Edit {
@@ -389,9 +412,8 @@ async fn addresses_are_checked_on_the_token_and_above_it() {
     );
 }
 
-#[tokio::test]
-async fn a_dead_record_kills_what_is_below_it_at_once() {
-    let rig = Rig::new().await;
+async fn a_dead_record_kills_what_is_below_it_at_once(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let method = rig.record("method", "m", None).await;
     let secret = rig.secret();
     let issue = Issue {
@@ -447,9 +469,8 @@ async fn a_dead_record_kills_what_is_below_it_at_once() {
     assert_eq!(again, Purged::default());
 }
 
-#[tokio::test]
-async fn the_same_content_is_the_same_value_where_its_class_says_so() {
-    let rig = Rig::new().await;
+async fn the_same_content_is_the_same_value_where_its_class_says_so(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let here = rig.record("collection", "here", None).await;
     let there = rig.record("collection", "there", None).await;
     let tokenize = async |container, identity, contents: &[&str]| {
@@ -469,9 +490,8 @@ async fn the_same_content_is_the_same_value_where_its_class_says_so() {
     assert_eq!(count, Count { live: 3, ended: 0 });
 }
 
-#[tokio::test]
-async fn the_index_follows_new_data_and_the_former_version_is_kept_until_purged() {
-    let rig = Rig::new().await;
+async fn the_index_follows_new_data_and_the_former_version_is_kept_until_purged(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let container = rig.record("collection", "c", None).await;
     let tokenize = async |content: &str| {
         let tokenize = rig.tokenization(container, "pci", Identity::Shared, &[content]);
@@ -519,9 +539,8 @@ async fn the_index_follows_new_data_and_the_former_version_is_kept_until_purged(
     assert_eq!(open(&x.external_id).await, "B");
 }
 
-#[tokio::test]
-async fn data_changes_only_where_it_may() {
-    let rig = Rig::new().await;
+async fn data_changes_only_where_it_may(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let container = rig.record("collection", "c", None).await;
     let make = async |class: &str, contents: &[&str]| {
         let tokenize = rig.tokenization(container, class, Identity::None, contents);
@@ -566,9 +585,8 @@ async fn data_changes_only_where_it_may() {
     );
 }
 
-#[tokio::test]
-async fn given_ids_are_unique_and_all_of_a_call_is_made_or_nothing() {
-    let rig = Rig::new().await;
+async fn given_ids_are_unique_and_all_of_a_call_is_made_or_nothing(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let container = rig.record("collection", "c", None).await;
     let given = |contents: &[&str], id: &str| {
         let mut tokenize = rig.tokenization(container, "randomized", Identity::None, contents);
@@ -602,9 +620,8 @@ async fn given_ids_are_unique_and_all_of_a_call_is_made_or_nothing() {
         .unwrap();
 }
 
-#[tokio::test]
-async fn unique_tags_are_unique_in_a_tenant() {
-    let rig = Rig::new().await;
+async fn unique_tags_are_unique_in_a_tenant(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let container = rig.record("collection", "c", None).await;
     let make = async |tenant: Option<&str>, tags: &[&str], unique: &[&str]| {
         let mut tokenize = rig.tokenization(container, "randomized", Identity::None, &["A"]);
@@ -646,9 +663,8 @@ async fn unique_tags_are_unique_in_a_tenant() {
     assert!(taken(make(Some("t1"), &["u"], &["u"]).await.map(|_| ())));
 }
 
-#[tokio::test]
-async fn repeating_a_tokenization_appends_tags_and_moves_the_expiry_by_its_rule() {
-    let rig = Rig::new().await;
+async fn repeating_a_tokenization_appends_tags_and_moves_the_expiry_by_its_rule(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let container = rig.record("collection", "c", None).await;
     let make = async |expiry: Expiry, tags: &[&str]| {
         let mut tokenize = rig.tokenization(container, "pci", Identity::Shared, &["A"]);
@@ -671,9 +687,8 @@ async fn repeating_a_tokenization_appends_tags_and_moves_the_expiry_by_its_rule(
     assert_eq!(count, Count { live: 1, ended: 0 });
 }
 
-#[tokio::test]
-async fn tenants_bound_a_request() {
-    let rig = Rig::new().await;
+async fn tenants_bound_a_request(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let container = rig.record("collection", "c", None).await;
     let mut tokenize = rig.tokenization(container, "randomized", Identity::None, &["A", "B"]);
     tokenize.tokens[0].tenant = Some("t1".to_owned());
@@ -694,9 +709,8 @@ async fn tenants_bound_a_request() {
     }
 }
 
-#[tokio::test]
-async fn events_say_who_and_what_and_their_digests_fit() {
-    let rig = Rig::new().await;
+async fn events_say_who_and_what_and_their_digests_fit(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (token, secret) = rig.issue("a", &["x"]).await;
     let why = Caller {
         reason: Some("Maintenance".to_owned()),
@@ -726,9 +740,8 @@ async fn events_say_who_and_what_and_their_digests_fit() {
     }
 }
 
-#[tokio::test]
-async fn refusals_are_recorded_without_filling_the_store() {
-    let rig = Rig::new().await;
+async fn refusals_are_recorded_without_filling_the_store(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let before = rig
         .engine
         .events(&rig.caller, None, 100)
@@ -755,9 +768,8 @@ async fn refusals_are_recorded_without_filling_the_store() {
     assert_eq!(refused.iter().map(|event| event.count).sum::<u64>(), 50);
 }
 
-#[tokio::test]
-async fn everything_is_there_after_a_restart() {
-    let rig = Rig::new().await;
+async fn everything_is_there_after_a_restart(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (token, secret) = rig.issue("a", &["x"]).await;
     assert!(rig.engine.verify(rig.realm, &secret, None).await.is_ok());
     let rig = rig.reopened().await;
@@ -775,9 +787,8 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!(rig.engine.realms().await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn records_are_guarded_and_versioned_as_tokens_are() {
-    let rig = Rig::new().await;
+async fn records_are_guarded_and_versioned_as_tokens_are(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let id = rig.record("project", "p", None).await;
     let set = |name: &'static str| {
         move |_: &engine::record::Record| {
@@ -824,9 +835,8 @@ async fn records_are_guarded_and_versioned_as_tokens_are() {
     assert!(matches!(gone, Error::NotFound(Missing::Record { .. })));
 }
 
-#[tokio::test]
-async fn a_selection_is_bounded() {
-    let rig = Rig::new().await;
+async fn a_selection_is_bounded(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let tags: Vec<String> = (0..1_001).map(|number| number.to_string()).collect();
     let selection = Selection {
         tags,
@@ -841,9 +851,8 @@ async fn a_selection_is_bounded() {
     assert!(matches!(refused, Error::TooMany { .. }));
 }
 
-#[tokio::test]
-async fn a_signed_credential_is_verified_by_its_token_alone() {
-    let rig = Rig::new().await;
+async fn a_signed_credential_is_verified_by_its_token_alone(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let id = rig.engine.new_token_id();
     let (other, secret) = rig.issue("with a secret", &[]).await;
     let signed = Issue {
@@ -877,9 +886,8 @@ async fn a_signed_credential_is_verified_by_its_token_alone() {
     );
 }
 
-#[tokio::test]
-async fn a_limited_number_of_uses_is_exact() {
-    let rig = Arc::new(Rig::new().await);
+async fn a_limited_number_of_uses_is_exact(backend: Backend) {
+    let rig = Arc::new(Rig::on(backend).await);
     let secret = rig.secret();
     let issue = Issue {
         uses_max: Some(50),
@@ -918,9 +926,8 @@ async fn a_limited_number_of_uses_is_exact() {
     assert_eq!(only(&rig, token.id).await.version, 1);
 }
 
-#[tokio::test]
-async fn places_of_a_token_move_with_its_edit_and_are_unique() {
-    let rig = Rig::new().await;
+async fn places_of_a_token_move_with_its_edit_and_are_unique(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let make = async |name: &str| {
         let issue = Issue {
             locators: vec![place("token-name", name)],
@@ -955,9 +962,8 @@ async fn places_of_a_token_move_with_its_edit_and_are_unique() {
     make("three").await.unwrap();
 }
 
-#[tokio::test]
-async fn a_touch_makes_a_version_where_a_product_says_so() {
-    let rig = Rig::new().await;
+async fn a_touch_makes_a_version_where_a_product_says_so(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (token, _) = rig.issue("a", &[]).await;
     let same = Edit {
         touch: true,
@@ -971,9 +977,8 @@ async fn a_touch_makes_a_version_where_a_product_says_so() {
     assert_eq!(done.tokens[0].version, 2);
 }
 
-#[tokio::test]
-async fn what_goes_is_judged_as_it_is_when_it_goes() {
-    let rig = Rig::new().await;
+async fn what_goes_is_judged_as_it_is_when_it_goes(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let kept = |record: &engine::record::Record| match record.body["kept"].as_bool() {
         Some(true) => Err(Error::invalid("kept", "it stays")),
         _ => Ok(()),
@@ -1000,9 +1005,8 @@ async fn what_goes_is_judged_as_it_is_when_it_goes() {
     assert_eq!((gone.version, &gone.body), (3, &json!({ "kept": false })));
 }
 
-#[tokio::test]
-async fn a_guard_holds_for_every_token_that_matches_or_for_none() {
-    let rig = Rig::new().await;
+async fn a_guard_holds_for_every_token_that_matches_or_for_none(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (one, _) = rig.issue("one", &["t"]).await;
     let (other, _) = rig.issue("other", &["t"]).await;
     let active = |token: &Token| match token.state {
