@@ -347,7 +347,13 @@ impl Connection {
         }
         if arrives {
             let (database, session, reply) = (self.database.clone(), self.session, reply());
-            sim.at(sim.latency(), move || {
+            let late = cut && sim.once_in(2);
+            let time = if late {
+                sim.between(1_000, 1_500_000)
+            } else {
+                sim.latency()
+            };
+            sim.at(time, move || {
                 let reached = database.0.sim.reaches_database(reply.owner);
                 if reached && database.is_open(session) {
                     run(&database, session, reply);
@@ -370,7 +376,7 @@ impl Connection {
         }
         let (database, session) = (self.database.clone(), self.session);
         let sim = &self.database.0.sim;
-        let time = match (sim.faulty(), sim.random(4)) {
+        let time = match (sim.faulty(), sim.random(3)) {
             (true, 0) => sim.between(100_000, 5_000_000),
             _ => sim.between(100, 20_000),
         };

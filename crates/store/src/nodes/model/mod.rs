@@ -43,12 +43,15 @@ fn search(seeds: std::ops::Range<u64>) {
             let violation = run(seed, None, true).violation.unwrap_or_default();
             panic!("seed {seed}: {violation}");
         }
+        if seed % 1_000 == 999 {
+            println!("{} seeds", seed + 1);
+        }
         answered += outcome.answered;
         verified += outcome.verified;
         from_memory += outcome.from_memory;
     }
     println!(
-        "{} seeds: {answered} writes answered, {verified} verifies, {from_memory} of them from memory",
+        "{} seeds in all: {answered} writes answered, {verified} verifies, {from_memory} of them from memory",
         seeds.count()
     );
     assert!(from_memory * 10 > verified, "memory is what is searched");

@@ -35,6 +35,8 @@ pub(super) struct Odds {
     pub(super) pause: u64,
     /// Once in so many steps a process is killed right there.
     pub(super) kill: u64,
+    /// Once in so many critical places a thread gets its next turn late.
+    pub(super) dawdle: u64,
 }
 
 pub(super) struct Node {
@@ -61,6 +63,8 @@ pub(super) struct Node {
     lease_was_good: Cell<bool>,
     /// Whether the holds were read since it joined.
     settled: Cell<bool>,
+    /// What a read that was under way then goes by, where it is not dropped.
+    kept_ticket: RefCell<Option<(u64, Rc<Ticket>)>>,
     idle: RefCell<Vec<Connection>>,
     seen: RefCell<BTreeMap<HoldId, Duration>>,
 }
@@ -108,6 +112,7 @@ impl Node {
             absent: RefCell::default(),
             lease_was_good: Cell::new(false),
             settled: Cell::new(false),
+            kept_ticket: RefCell::default(),
             idle: RefCell::default(),
             seen: RefCell::default(),
         });
@@ -152,13 +157,21 @@ impl Node {
             self.sim.sleep(1).await;
         }
         if self.sim.once_in(self.odds.pause) {
-            let time = self.sim.between(50_000, 8_000_000);
+            let time = self.sim.between(50_000, 9_000_000);
             self.log(|| format!("is stopped for {} ms", time / 1000));
             self.sim.pause(self.owner, time, false);
             self.sim.sleep(1).await;
         } else if self.sim.once_in(4) {
             self.sim.sleep(self.sim.random(300)).await;
         }
+    }
+
+    /// A place between two steps whose order matters: others get the time to come in between.
+    pub(super) async fn dawdle(&self) {
+        if self.sim.faulty() && self.sim.once_in(self.odds.dawdle) {
+            self.sim.sleep(self.sim.random(600_000)).await;
+        }
+        self.step().await;
     }
 
     pub(super) async fn connect(&self) -> Connection {
@@ -172,7 +185,7 @@ impl Node {
             let mut early = None;
             if !self.keeps(Without::RowBeforeHolds) {
                 early = connection.ask(|tables| tables.holds()).await.ok();
-                self.step().await;
+                self.dawdle().await;
             }
             let (process, renewed_at) = (self.process, self.sim.now());
             let row = database::Node {
@@ -184,13 +197,14 @@ impl Node {
             if inserted.await.is_err() {
                 continue;
             }
-            self.step().await;
+            self.dawdle().await;
             self.member.borrow_mut().joined(id);
             self.settled.set(false);
             if !self.keeps(Without::ClearAfterHolds) {
                 self.live.clear();
             }
             self.log(|| "has joined".to_owned());
+            self.dawdle().await;
             self.stay(connection, id, early).await;
             if self.leaving.get() {
                 let connection = self.connect().await;
@@ -262,6 +276,7 @@ impl Node {
                 Some(incarnation)
             })
             .await?;
+        self.step().await;
         if !self.keeps(Without::LeaseFromAsking) {
             asked_at = self.live.clocks();
         }
@@ -294,7 +309,7 @@ impl Node {
         let holds = early.unwrap_or(read);
         self.roster.borrow_mut().saw(&rows, self.now());
         let kept = if self.settled.replace(true) {
-            Vec::new()
+            None
         } else {
             self.kept(&[Without::ClearAtJoining, Without::ClearAfterHolds])
         };
@@ -468,7 +483,7 @@ impl Node {
         if self.absent.borrow().contains(&key) {
             return (Content::default(), Source::Memory);
         }
-        let ticket = self.live.begin();
+        let (begun, mut ticket) = (self.sim.fresh(), Rc::new(self.live.begin()));
         let found = loop {
             let idle = self.idle.borrow_mut().pop();
             let connection = match idle {
@@ -482,11 +497,14 @@ impl Node {
         };
         self.step().await;
         if found.present {
-            let ticket = if self.keeps(Without::EarlyTicket) {
-                ticket
-            } else {
-                self.live.begin()
-            };
+            if !self.keeps(Without::EarlyTicket) {
+                ticket = Rc::new(self.live.begin());
+            }
+            if let Some((since, kept)) = &*self.kept_ticket.borrow()
+                && *since > begun
+            {
+                ticket = Rc::clone(kept);
+            }
             self.live.fill_token(&ticket, Arc::new(token(key, found)));
         } else if !self.keeps(Without::NoForgotten) {
             self.absent.borrow_mut().insert(key);
@@ -494,21 +512,27 @@ impl Node {
         (found, Source::Store)
     }
 
-    /// What an index that is not emptied would keep.
-    fn kept(&self, rules: &[Without]) -> Vec<Arc<Token>> {
+    /// What an index that is not emptied would keep; `None` where the rules hold.
+    fn kept(&self, rules: &[Without]) -> Option<Vec<Arc<Token>>> {
         // Whoever does not clear after an expulsion does not do so when joining either.
         let mut rules = rules.iter().chain([&Without::ClearAfterExpulsion]);
-        let clears = rules.all(|rule| self.keeps(*rule));
-        let keys = 0..if clears { 0 } else { KEYS_MAX };
-        keys.filter_map(|key| self.live.token(REALM, id_of(key)))
-            .collect()
+        if rules.all(|rule| self.keeps(*rule)) {
+            return None;
+        }
+        let keys = 0..KEYS_MAX;
+        Some(
+            keys.filter_map(|key| self.live.token(REALM, id_of(key)))
+                .collect(),
+        )
     }
 
-    fn keep(&self, kept: Vec<Arc<Token>>) {
-        let ticket: Ticket = self.live.begin();
+    fn keep(&self, kept: Option<Vec<Arc<Token>>>) {
+        let Some(kept) = kept else { return };
+        let ticket = Rc::new(self.live.begin());
         for token in kept {
             self.live.fill_token(&ticket, token);
         }
+        *self.kept_ticket.borrow_mut() = Some((self.sim.fresh(), ticket));
     }
 }
 

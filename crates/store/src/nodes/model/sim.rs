@@ -359,10 +359,15 @@ impl Sim {
 
     /// Ends everything that still runs, so that nothing keeps anything else in memory.
     pub(super) fn end(&self) {
-        let tasks = std::mem::take(&mut *self.0.tasks.borrow_mut());
-        drop(tasks);
-        let events = std::mem::take(&mut *self.0.events.borrow_mut());
-        drop(events);
+        loop {
+            // Whatever is dropped may ask for something to be done later.
+            let tasks = std::mem::take(&mut *self.0.tasks.borrow_mut());
+            let events = std::mem::take(&mut *self.0.events.borrow_mut());
+            if tasks.is_empty() && events.is_empty() {
+                return;
+            }
+            drop((tasks, events));
+        }
     }
 }
 

@@ -76,8 +76,9 @@ pub(super) fn run(seed: u64, without: Option<Without>, logging: bool) -> Outcome
         odds: Odds {
             pause: one_of(&[0, 100, 400, 2_000]),
             kill: one_of(&[0, 0, 1_000, 5_000]),
+            dawdle: one_of(&[0, 2, 4, 20]),
         },
-        between_faults: one_of(&[300_000, 1_500_000, 4_000_000]),
+        between_faults: one_of(&[120_000, 400_000, 1_500_000, 4_000_000]),
         late: sim.once_in(2),
         bulk: one_of(&[0, 1, 3]),
     };
@@ -100,10 +101,10 @@ pub(super) fn run(seed: u64, without: Option<Without>, logging: bool) -> Outcome
     sim.run(FAULTS_UNTIL, move || of.violation.borrow().is_some());
     world.settle();
     world.judge();
+    world.slots.borrow_mut().clear();
     sim.end();
     let log = sim.take_log();
     let violation = world.violation.borrow_mut().take();
-    world.slots.borrow_mut().clear();
     let answered = world.calls.borrow();
     Outcome {
         violation: violation.map(|(what, tags)| schedule(&what, &tags, &log)),
@@ -444,6 +445,9 @@ impl World {
             // The nodes have yet to see that the last holds are gone.
             of.sim.sleep(SECOND).await;
             for node in of.living() {
+                for key in 0..of.profile.keys {
+                    of.verify(&node, key).await;
+                }
                 let mut source = None;
                 for _ in 0..20 {
                     source = of.verify(&node, 0).await;

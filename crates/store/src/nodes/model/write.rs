@@ -162,7 +162,7 @@ impl Node {
         let mut early = None;
         if !self.keeps(Without::HoldBeforeMembers) {
             early = Some(self.ask(|tables| tables.rows()).await);
-            self.step().await;
+            self.dawdle().await;
         }
         let kept_in_mind = alone && !self.keeps(Without::CommittedStandingHold);
         // A lost statement may yet place its hold, so the next one has another id; what is left over is swept.
@@ -183,12 +183,12 @@ impl Node {
             self.active.borrow_mut().remove(&id);
         };
         self.log(|| format!("call {number}: {} is placed on {covers:?}", shown(id)));
-        self.step().await;
+        self.dawdle().await;
         let rows = match early {
             Some(rows) => rows,
             None => self.ask(|tables| tables.rows()).await,
         };
-        self.step().await;
+        self.dawdle().await;
         let rows = self.foreign(&rows);
         self.assent(id, &rows, number).await;
         let standing = alone && rows.is_empty() && self.standing.get().is_none();
@@ -301,7 +301,7 @@ impl Node {
                 let _ = connection.commit(|_| ()).await;
                 break Ok((answer, touched));
             }
-            self.step().await;
+            self.dawdle().await;
             if !touched.is_empty() && self.keeps(Without::OwnHold) {
                 let keys = match call {
                     Call::SetAll(_) => Held::Realm(REALM),
