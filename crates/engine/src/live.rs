@@ -50,7 +50,7 @@ impl LiveKey {
     }
 }
 
-/// What a write of another node is about to change.
+/// What a write is about to change: another node's, or this one's until its outcome is certain.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Held {
     /// These keys.
