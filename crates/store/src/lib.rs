@@ -3,7 +3,9 @@
 //! The one thing to know: nothing here decides anything. A backend keeps the contract written at [`Store`], which one
 //! suite (`contract`) proves for each of them; adding one is a folder and an arm in [`open`].
 
+mod archive;
 mod batches;
+mod copy;
 mod gather;
 mod nodes;
 mod postgres;
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use engine::store::Store;
 
+pub use copy::{Copied, CopyError, Difference, Progress, Side, Stage, Url, copy};
 pub use postgres::{CommitFaults, Fault, Moment};
 
 /// A password, which is shown to nobody.
@@ -271,6 +274,15 @@ pub enum OpenError {
     #[error("{place} is being migrated by another node: wait until it has ended, then start again")]
     MigrationWaits {
         /// Server and database.
+        place: String,
+    },
+    /// A copy into it was begun and has not come to its end.
+    #[error(
+        "{place} holds a copy that is not complete: run `tokenhouse copy` again with the same --from and --to until it says \
+         that all is verified"
+    )]
+    UnfinishedCopy {
+        /// Path, or server and database.
         place: String,
     },
     /// The file of root certificates is of no use.

@@ -62,6 +62,18 @@ The exit code is 0 only if every line of it is true.")]
     /// Issue, list, show, update and revoke tokens: on a running server, or on the store if no server holds it.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Copy everything from one store into another, empty one, of the same or another kind, and verify it.
+    #[command(after_long_help = "\
+Examples:
+  tokenhouse copy --from sqlite:///var/lib/tokenhouse/store.sqlite --to postgres://tokenhouse@db/tokenhouse \\
+      --to-password-file /etc/tokenhouse/password
+  tokenhouse copy --from postgres://tokenhouse@db/tokenhouse --to sqlite:///backup/store.sqlite
+
+Stop all servers of both stores first. Tokens, values (all versions, sealed as they are), records, events and
+uses are copied; no keyring is read, and the destination is served with that of the source. A copy that was
+interrupted goes on where it was when the same command is given again. In the end both stores are read and
+compared; until they are the same, the destination cannot be served. The source is never changed.")]
+    Copy(CopyArguments),
     /// Write the reference pages of settings and command line.
     #[command(hide = true)]
     GenerateDocs(GenerateDocsArguments),
@@ -126,6 +138,26 @@ pub struct DemoArguments {
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// Flags of `copy`.
+#[derive(Debug, Args)]
+pub struct CopyArguments {
+    /// The store to copy, as in sqlite:///absolute/path or postgres://user@host/database
+    #[arg(long, value_name = "URL")]
+    pub from: String,
+    /// The store to copy into: empty, or with an unfinished copy of the same store
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// File with the password of the user of --from, unless it stands in the URL
+    #[arg(long, value_name = "FILE")]
+    pub from_password_file: Option<PathBuf>,
+    /// File with the password of the user of --to, unless it stands in the URL
+    #[arg(long, value_name = "FILE")]
+    pub to_password_file: Option<PathBuf>,
+    /// The PostgreSQL at --to is a cluster of this kind: citus
+    #[arg(long, value_name = "KIND")]
+    pub distributed: Option<String>,
 }
 
 /// Flags of `generate-docs`.

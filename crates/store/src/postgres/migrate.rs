@@ -77,6 +77,11 @@ const SERVER_CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000
 
 const SYSTEM: Uuid = Uuid::nil();
 
+/// There while the database holds an unfinished copy, with what is noted about it. Laid out like all others, so that a
+/// note is written in the transaction of its realm's rows.
+const COPYING: &str = "CREATE TABLE IF NOT EXISTS copying (realm uuid NOT NULL, name text COLLATE \"C\" NOT NULL, \
+     note bytea NOT NULL, PRIMARY KEY (realm, name))";
+
 /// What is in the database.
 enum State {
     /// Everything this program knows.
@@ -125,6 +130,67 @@ pub(super) async fn migrate(
     }
 }
 
+/// What is in a database that is not to be changed.
+pub(super) enum Schema {
+    /// No store.
+    Nothing,
+    /// One that an earlier program has made.
+    Old,
+    /// One of this program, or of a later one that suits it.
+    Present,
+}
+
+/// Looks at a database that is not to be changed.
+pub(super) async fn schema(place: &Place, client: &ClientWrapper) -> Result<Schema, OpenError> {
+    let tables = tables(place, client).await?;
+    if tables.is_empty() {
+        return Ok(Schema::Nothing);
+    }
+    let is_there = |name: &str| tables.iter().any(|table| table == name);
+    if !is_there("schema") || owner(place, client).await? == Owner::Other {
+        return Err(OpenError::ForeignDatabase {
+            place: place.to_string(),
+        });
+    }
+    if !is_there("migration") {
+        return Ok(Schema::Nothing);
+    }
+    Ok(match look(place, client).await? {
+        State::Ready => Schema::Present,
+        State::Behind => Schema::Old,
+    })
+}
+
+/// Whether an unfinished copy is in the database.
+pub(super) async fn is_unfinished(
+    place: &Place,
+    client: &ClientWrapper,
+) -> Result<bool, OpenError> {
+    let tables = tables(place, client).await?;
+    Ok(tables.iter().any(|table| table == "copying"))
+}
+
+/// Marks the database as one that holds an unfinished copy.
+pub(super) async fn mark_unfinished(
+    place: &Place,
+    client: &ClientWrapper,
+    distribution: Option<Distribution>,
+) -> Result<(), OpenError> {
+    while !harmless(place, client.batch_execute(COPYING).await)? {
+        tokio::time::sleep(LOOK).await;
+    }
+    if let Some(distribution) = distribution {
+        distribute(place, client, distribution, "copying").await?;
+    }
+    Ok(())
+}
+
+async fn tables(place: &Place, client: &ClientWrapper) -> Result<Vec<String>, OpenError> {
+    let rows = client.query(TABLES, &[]).await;
+    let rows = rows.map_err(|error| place.failed(&error))?;
+    Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
+}
+
 /// Makes what the migrations need, unless the database is somebody else's. `false` if another node was at the same at the
 /// same time.
 async fn prepare(
@@ -132,9 +198,7 @@ async fn prepare(
     client: &ClientWrapper,
     distribution: Option<Distribution>,
 ) -> Result<bool, OpenError> {
-    let rows = client.query(TABLES, &[]).await;
-    let rows = rows.map_err(|error| place.failed(&error))?;
-    let tables: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+    let tables = tables(place, client).await?;
     let foreign = || OpenError::ForeignDatabase {
         place: place.to_string(),
     };
@@ -144,27 +208,12 @@ async fn prepare(
         return Err(foreign());
     }
     if ours {
-        // A table of this name that somebody else has made has other columns, or another word in them.
-        match client
-            .query("SELECT program FROM schema WHERE realm = $1", &[&SYSTEM])
-            .await
-        {
-            Ok(rows) => {
-                let programs: Vec<String> =
-                    rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
-                if programs.iter().any(|program| program != PROGRAM) {
-                    return Err(foreign());
-                }
-                // Whoever may only read and write opens what others have made.
-                if !programs.is_empty() && is_there("migration") {
-                    return Ok(true);
-                }
-            }
-            Err(error) if error.code() == Some(&SqlState::UNDEFINED_COLUMN) => {
-                return Err(foreign());
-            }
-            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(false),
-            Err(error) => return Err(place.failed(&error)),
+        match owner(place, client).await? {
+            Owner::Other => return Err(foreign()),
+            Owner::Gone => return Ok(false),
+            // Whoever may only read and write opens what others have made.
+            Owner::Us if is_there("migration") => return Ok(true),
+            Owner::Us | Owner::Nobody => {}
         }
     }
     for sql in OWN_TABLES {
@@ -180,6 +229,38 @@ async fn prepare(
     let row = client.execute(FIRST_ROW, &[&SYSTEM, &PROGRAM]).await;
     row.map_err(|error| place.failed(&error))?;
     Ok(true)
+}
+
+/// Whose a table `schema` is.
+#[derive(PartialEq, Eq)]
+enum Owner {
+    Us,
+    Other,
+    /// Nothing is in it yet.
+    Nobody,
+    /// It is not there any more.
+    Gone,
+}
+
+/// A table of this name that somebody else has made has other columns, or another word in them.
+async fn owner(place: &Place, client: &ClientWrapper) -> Result<Owner, OpenError> {
+    let programs = "SELECT program FROM schema WHERE realm = $1";
+    let rows = match client.query(programs, &[&SYSTEM]).await {
+        Ok(rows) => rows,
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_COLUMN) => {
+            return Ok(Owner::Other);
+        }
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(Owner::Gone),
+        Err(error) => return Err(place.failed(&error)),
+    };
+    let programs: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+    Ok(if programs.is_empty() {
+        Owner::Nobody
+    } else if programs.iter().all(|program| program == PROGRAM) {
+        Owner::Us
+    } else {
+        Owner::Other
+    })
 }
 
 /// `IF NOT EXISTS` does not keep two sessions from colliding in the catalogue: whoever loses looks again.

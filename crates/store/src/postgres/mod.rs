@@ -4,6 +4,7 @@
 //! the realm's row; within a node they share transactions. This file is the door to it, and the SQL stands in the file that
 //! is named after the table.
 
+mod archive;
 mod events;
 mod faults;
 mod group;
@@ -47,6 +48,7 @@ use tokio::task::JoinError;
 use uuid::Uuid;
 
 use open::Place;
+use pool::Session;
 use query::Fetch;
 use queue::Door;
 use readers::Readers;
@@ -55,6 +57,7 @@ use trouble::until_certain;
 use usage::Count;
 use writer::Writer;
 
+pub(crate) use archive::open_archive;
 pub use faults::{CommitFaults, Fault, Moment};
 pub(crate) use open::open;
 
@@ -93,7 +96,22 @@ impl Store for Postgres {
     }
 
     async fn join(&self, settings: &[u8]) -> Result<(), engine::store::JoinError> {
-        self.writer.nodes.join(settings).await
+        self.writer.nodes.join(settings).await?;
+        // A copy that was begun after this was opened has seen no node, unless it was seen from here.
+        let looked = async {
+            let session = Session::of(&self.writer.pool).await;
+            let session = session.map_err(|trouble| self.place.trouble(trouble))?;
+            let unfinished = migrate::is_unfinished(&self.place, &session).await?;
+            session.keep();
+            Ok::<_, crate::OpenError>(unfinished)
+        };
+        let message = match looked.await {
+            Ok(false) => return Ok(()),
+            Ok(true) => format!("{} holds a copy that is not complete", self.place),
+            Err(error) => error.to_string(),
+        };
+        self.writer.nodes.close().await;
+        Err(rows::unavailable(message).into())
     }
 
     async fn commit(&self, query: Query, decide: Decide) -> Result<bool, StoreError> {

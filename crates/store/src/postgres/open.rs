@@ -18,7 +18,7 @@ use tokio_postgres::error::{Error, SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Postgres;
-use super::migrate::migrate;
+use super::migrate::{is_unfinished, migrate};
 use super::nodes::Nodes;
 use super::pool::{Session, Times, pool};
 use super::queue::Door;
@@ -42,7 +42,7 @@ impl fmt::Display for Place {
 }
 
 impl Place {
-    fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config) -> Self {
         let hosts = config.get_hosts().iter().zip(
             // One port stands for all hosts.
             config.get_ports().iter().cycle(),
@@ -135,6 +135,14 @@ pub(crate) async fn open(url: &str, options: Options) -> Result<Arc<Postgres>, O
     )
     .await?;
     check_rights(&place, &writers).await?;
+    let session = Session::of(&writers).await;
+    let session = session.map_err(|trouble| place.trouble(trouble))?;
+    if is_unfinished(&place, &session).await? {
+        return Err(OpenError::UnfinishedCopy {
+            place: place.to_string(),
+        });
+    }
+    session.keep();
     let nodes = Nodes::new(&config, &tls, writers.clone());
     let readers = pool(&config, tls, times, options.readers).map_err(failed)?;
     Ok(Arc::new(Postgres {
@@ -156,7 +164,7 @@ pub(crate) async fn open(url: &str, options: Options) -> Result<Arc<Postgres>, O
 }
 
 /// Connects once and looks at what nothing else would explain.
-async fn greet(
+pub(super) async fn greet(
     place: &Place,
     config: &Config,
     tls: MakeRustlsConnect,
@@ -190,7 +198,10 @@ async fn greet(
 }
 
 /// Whether this user may do with the tables what the program does: somebody else may have made them.
-async fn check_rights(place: &Place, pool: &deadpool_postgres::Pool) -> Result<(), OpenError> {
+pub(super) async fn check_rights(
+    place: &Place,
+    pool: &deadpool_postgres::Pool,
+) -> Result<(), OpenError> {
     let session = Session::of(pool)
         .await
         .map_err(|trouble| place.trouble(trouble))?;

@@ -39,11 +39,32 @@ pub(super) fn pool(
     times: Times,
     size: usize,
 ) -> Result<Pool, String> {
+    pool_told(config, tls, demands(times), times, size)
+}
+
+/// The same for connections on which the server itself sees to it that nothing is written. They are told so when they are
+/// open: a server that is asked for while connecting must be one that writes, because another may be behind.
+pub(super) fn pool_for_reading(
+    config: &Config,
+    tls: MakeRustlsConnect,
+    times: Times,
+    size: usize,
+) -> Result<Pool, String> {
+    let demands = format!("{}; SET default_transaction_read_only = on", demands(times));
+    pool_told(config, tls, demands, times, size)
+}
+
+fn pool_told(
+    config: &Config,
+    tls: MakeRustlsConnect,
+    demands: String,
+    times: Times,
+    size: usize,
+) -> Result<Pool, String> {
     let recycling = ManagerConfig {
         // A broken connection is noticed by its task; what breaks later is noticed by the statement and repeated.
         recycling_method: RecyclingMethod::Fast,
     };
-    let demands = demands(times);
     Pool::builder(Manager::from_config(config.clone(), tls, recycling))
         .max_size(size.max(1))
         .runtime(Runtime::Tokio1)

@@ -74,7 +74,7 @@ pub(super) fn text(content: &str) -> Cow<'_, str> {
 }
 
 /// The reverse of [`text`]; `None` for what it cannot have written.
-fn untext(written: String) -> Option<String> {
+pub(super) fn untext(written: String) -> Option<String> {
     if !written.contains(ESCAPE) {
         return Some(written);
     }
@@ -110,9 +110,14 @@ pub(super) fn key(key: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned([&key[..KEY_BYTES_KEPT], &digest].concat())
 }
 
+/// Whether a column holds the beginning of a longer key, and its digest.
+pub(super) fn is_cut(column: &[u8]) -> bool {
+    column.len() == KEY_BYTES_MAX + 1
+}
+
 /// The key of a cursor, which was given back by a walk.
 pub(super) fn cursor(bytes: &[u8]) -> Cow<'_, [u8]> {
-    if bytes.len() == KEY_BYTES_MAX + 1 {
+    if is_cut(bytes) {
         return Cow::Borrowed(bytes);
     }
     key(bytes)

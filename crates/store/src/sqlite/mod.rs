@@ -3,6 +3,7 @@
 //! The one thing to know: only the writer writes, in groups; this file is the door to it. Each method of the trait is a
 //! job for the writer or a closure for a reader, and the SQL stands in the file that is named after the table.
 
+mod archive;
 mod checkpoints;
 mod events;
 mod locators;
@@ -40,6 +41,7 @@ use queue::Queue;
 use readers::Readers;
 use writer::{Job, Reply, Work};
 
+pub(crate) use archive::{open_archive, true_path};
 pub(crate) use open::open;
 
 /// The embedded store.

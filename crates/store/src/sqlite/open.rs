@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use refinery::Runner;
 use refinery::error::Kind;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{mpsc, watch};
 
 use super::Sqlite;
+use super::archive::is_unfinished;
 use super::checkpoints::{Checkpoints, Sizes};
 use super::queue::Queue;
 use super::readers::Readers;
@@ -58,17 +60,13 @@ fn open_blocking(path: &Path, options: &Options) -> Result<Sqlite, OpenError> {
 
     let mut writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(from_sqlite)?;
     check_owner(path, &writer)?;
-    for pragma in [
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        // Deleted content is overwritten: a value that was destroyed must not be found in the file.
-        "secure_delete = ON",
-    ] {
-        writer
-            .execute_batch(&format!("PRAGMA {pragma}"))
-            .map_err(from_sqlite)?;
-    }
+    make_durable(&writer).map_err(from_sqlite)?;
     migrate(path, &mut writer)?;
+    if is_unfinished(&writer).map_err(from_sqlite)? {
+        return Err(OpenError::UnfinishedCopy {
+            place: path.display().to_string(),
+        });
+    }
     let page = 4096;
     let log_bytes_kept = options.checkpoint_restart_pages.saturating_mul(2 * page);
     writer
@@ -122,8 +120,21 @@ fn open_blocking(path: &Path, options: &Options) -> Result<Sqlite, OpenError> {
     })
 }
 
+/// What a connection that writes is told.
+pub(super) fn make_durable(connection: &Connection) -> rusqlite::Result<()> {
+    for pragma in [
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        // Deleted content is overwritten: a value that was destroyed must not be found in the file.
+        "secure_delete = ON",
+    ] {
+        connection.execute_batch(&format!("PRAGMA {pragma}"))?;
+    }
+    Ok(())
+}
+
 /// Sees to it that the file is there, readable by its owner alone, and takes the lock beside it.
-fn prepare_file(path: &Path, lock_wait: Duration) -> Result<File, OpenError> {
+pub(super) fn prepare_file(path: &Path, lock_wait: Duration) -> Result<File, OpenError> {
     if path.is_dir() {
         return Err(OpenError::Directory {
             path: path.to_owned(),
@@ -172,7 +183,7 @@ fn prepare_file(path: &Path, lock_wait: Duration) -> Result<File, OpenError> {
     Ok(lock)
 }
 
-fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     // Each connection is used by one thread at a time: SQLite needs no mutex of its own.
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -187,7 +198,7 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
 ///
 /// The mark of ours is the first thing that is ever written, in a transaction of its own: whatever of the migrations a
 /// crash leaves behind, the next start goes on with it.
-fn check_owner(path: &Path, connection: &Connection) -> Result<(), OpenError> {
+pub(super) fn check_owner(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     let from_sqlite = |error: rusqlite::Error| explain(path, &error);
     let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     if number("PRAGMA application_id").map_err(from_sqlite)? == APPLICATION_ID {
@@ -204,34 +215,10 @@ fn check_owner(path: &Path, connection: &Connection) -> Result<(), OpenError> {
 }
 
 /// Brings the schema up to this program's, unless the schema is one that this program must not touch.
-fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
+pub(super) fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
     let runner = migrations::runner();
-    let program = runner
-        .get_migrations()
-        .iter()
-        .map(|migration| i64::from(migration.version()))
-        .max()
-        .unwrap_or(0);
-    let number = |connection: &Connection, sql| {
-        connection
-            .query_row(sql, [], |row| row.get::<_, i64>(0))
-            .map_err(|error| explain(path, &error))
-    };
-    let tables =
-        "SELECT count(*) FROM sqlite_schema WHERE name IN ('schema', 'refinery_schema_history')";
-    let mut newest = 0;
-    if number(connection, tables)? == 2 {
-        let needs = number(connection, "SELECT max(minimum_program) FROM schema")?;
-        if needs > program {
-            return Err(OpenError::Newer {
-                path: path.to_owned(),
-                needs,
-                program,
-            });
-        }
-        let history = "SELECT coalesce(max(version), 0) FROM refinery_schema_history";
-        newest = number(connection, history)?;
-    }
+    let program = newest_known(&runner);
+    let newest = newest_applied(path, connection, program)?.unwrap_or(0);
     // A newer schema that says it suits this program is left as it is; within our own numbers the history must match.
     runner
         .set_grouped(true)
@@ -262,8 +249,75 @@ fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// The number of this program's last migration.
+fn newest_known(runner: &Runner) -> i64 {
+    let numbers = runner.get_migrations().iter();
+    let numbers = numbers.map(|migration| i64::from(migration.version()));
+    numbers.max().unwrap_or(0)
+}
+
+/// The number of the last migration that was applied, if there is a store; refused if this program must not touch it.
+fn newest_applied(
+    path: &Path,
+    connection: &Connection,
+    program: i64,
+) -> Result<Option<i64>, OpenError> {
+    let number = |sql| {
+        connection
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .map_err(|error| explain(path, &error))
+    };
+    let tables =
+        "SELECT count(*) FROM sqlite_schema WHERE name IN ('schema', 'refinery_schema_history')";
+    if number(tables)? < 2 {
+        return Ok(None);
+    }
+    let needs = number("SELECT max(minimum_program) FROM schema")?;
+    if needs > program {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            needs,
+            program,
+        });
+    }
+    number("SELECT coalesce(max(version), 0) FROM refinery_schema_history").map(Some)
+}
+
+/// What is in a file that is not to be changed.
+pub(super) enum Schema {
+    /// No store.
+    Nothing,
+    /// One that an earlier program has made.
+    Old,
+    /// One of this program, or of a later one that suits it.
+    Present,
+}
+
+/// Looks at a file that is not to be changed.
+pub(super) fn schema(path: &Path, connection: &Connection) -> Result<Schema, OpenError> {
+    let number = |sql| {
+        connection
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .map_err(|error| explain(path, &error))
+    };
+    if number("SELECT count(*) FROM sqlite_schema")? == 0 {
+        return Ok(Schema::Nothing);
+    }
+    if number("PRAGMA application_id")? != APPLICATION_ID {
+        return Err(OpenError::Foreign {
+            path: path.to_owned(),
+        });
+    }
+    let program = newest_known(&migrations::runner());
+    Ok(match newest_applied(path, connection, program)? {
+        None => Schema::Nothing,
+        Some(newest) if newest < program => Schema::Old,
+        Some(_) => Schema::Present,
+    })
+}
+
 /// What an error of SQLite means while opening.
-fn explain(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     let message = error.to_string();
     match error.sqlite_error_code() {

@@ -3,6 +3,7 @@
 //! The one thing to know: a command gets its arguments and the environment, and answers with nothing or a failure; only
 //! `exit.rs` prints failures and knows codes.
 
+mod copy;
 mod demo;
 mod generate_docs;
 mod serve;
@@ -20,6 +21,7 @@ pub(crate) async fn run(arguments: Arguments, environment: Variables) -> Result<
         Command::Serve(arguments) => serve::run(arguments, environment).await,
         Command::Demo(arguments) => demo::run(&arguments).await,
         Command::Token(command) => token::run(command, environment).await,
+        Command::Copy(arguments) => copy::run(arguments).await,
         Command::GenerateDocs(arguments) => generate_docs::run(&arguments),
     }
 }

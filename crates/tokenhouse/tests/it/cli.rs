@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tokenhouse"));
     // The developer's own environment must not decide.
     command.env_clear().stdin(Stdio::null());
@@ -30,7 +30,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Runs to the end, with this exit code; returns both streams.
-fn run(arguments: &[&str], code: i32) -> (String, String) {
+pub(crate) fn run(arguments: &[&str], code: i32) -> (String, String) {
     let output = output(arguments);
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(
