@@ -174,6 +174,17 @@ impl Node {
         self.step().await;
     }
 
+    /// Where the absence of one rule would matter, threads are stopped more often: that changes how soon the search finds
+    /// something, not what there is to find.
+    pub(super) async fn linger(&self, rule: Without) {
+        if !self.keeps(rule) && self.sim.faulty() && self.sim.once_in(8) {
+            let time = self.sim.between(3_000_000, 9_000_000);
+            self.log(|| format!("is stopped for {} ms", time / 1000));
+            self.sim.pause(self.owner, time, false);
+            self.sim.sleep(1).await;
+        }
+    }
+
     pub(super) async fn connect(&self) -> Connection {
         self.database.connect(self.owner).await
     }
@@ -264,7 +275,7 @@ impl Node {
         let mut asked_at = self.live.clocks();
         self.step().await;
         let heeds = self.keeps(Without::RefusedRenewal);
-        let (now, store_time) = (self.sim.now(), self.sim.wall());
+        let (now, mut store_time) = (self.sim.now(), self.sim.wall());
         let renewed = connection
             .ask(move |tables| {
                 let incarnation = tables.incarnation;
@@ -278,7 +289,14 @@ impl Node {
             .await?;
         self.step().await;
         if !self.keeps(Without::LeaseFromAsking) {
+            if self.sim.faulty() && self.sim.once_in(20) {
+                // An answer that is late makes all the difference here, so there are more of them.
+                self.log(|| "waits for the answer to its renewal".to_owned());
+                self.sim.sleep(self.sim.between(1_500_000, 3_000_000)).await;
+            }
             asked_at = self.live.clocks();
+            // Else the clocks would seem to be apart, and there would be no lease.
+            store_time = self.sim.wall();
         }
         let Some(incarnation) = renewed else {
             return Ok(false);
@@ -455,9 +473,15 @@ impl Node {
             let orphans: Vec<HoldId> = {
                 let mut seen = self.seen.borrow_mut();
                 seen.retain(|id, _| holds.iter().any(|hold| hold.id == *id));
+                // How long it waits is not what keeps it safe, so without what does it need not wait as long.
+                let old = if self.keeps(Without::CleanerLock) {
+                    OLD
+                } else {
+                    OLD / 5
+                };
                 let holds = holds.iter().filter(|hold| !lives(hold.owner));
                 holds
-                    .filter(|hold| *seen.entry(hold.id).or_insert(now) + OLD <= now)
+                    .filter(|hold| *seen.entry(hold.id).or_insert(now) + old <= now)
                     .map(|hold| hold.id)
                     .collect()
             };

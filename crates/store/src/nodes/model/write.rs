@@ -302,6 +302,7 @@ impl Node {
                 break Ok((answer, touched));
             }
             self.dawdle().await;
+            self.linger(Without::CleanerLock).await;
             if !touched.is_empty() && self.keeps(Without::OwnHold) {
                 let keys = match call {
                     Call::SetAll(_) => Held::Realm(REALM),
