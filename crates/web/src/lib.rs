@@ -24,7 +24,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::dialects::Dialect;
 use crate::kit::path::{is_below, without_trailing_slash};
-use crate::kit::trace;
+use crate::kit::{rest, trace};
 use crate::native::problem::Problem;
 
 /// All doors of one listener.
@@ -94,10 +94,13 @@ fn mount(dialect: &Arc<dyn Dialect>) -> (Router, OpenApi) {
 
 /// What every request passes: its id and log line, and the path without a trailing slash.
 fn wrap(engine: &Engine, router: Router) -> Router {
-    let followed = router.layer(middleware::from_fn_with_state(
-        engine.clone(),
-        trace::follow,
-    ));
+    let followed =
+        router
+            .layer(middleware::from_fn(rest::take))
+            .layer(middleware::from_fn_with_state(
+                engine.clone(),
+                trace::follow,
+            ));
     let shortened = MapRequestLayer::new(|mut request: Request| {
         if let Some(uri) = without_trailing_slash(request.uri()) {
             *request.uri_mut() = uri;

@@ -309,3 +309,36 @@ async fn what_ended_is_purged_at_intervals_unless_its_product_keeps_it() {
     sleep(Duration::from_millis(200)).await;
     assert!(present(1).await, "this product lists what has ended");
 }
+
+#[tokio::test]
+async fn a_body_that_nobody_reads_does_not_cost_the_connection() {
+    let server = start(&[]).await;
+    for path in [
+        "/api/v1/api-tokens",
+        "/api/v1/identities",
+        "/api/admin/api-tokens",
+        "/api/pvlt/1.0/ctl/collections",
+        "/v1/nowhere",
+    ] {
+        let mut stream = connect(&server).await;
+        for _ in 0..3 {
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // As client libraries do: the body is another write.
+            sleep(Duration::from_millis(30)).await;
+            stream.write_all(b"{\"a\": 12}").await.unwrap();
+            let answer = some(&mut stream, PATIENCE).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 40"), "{path}: {answer:?}");
+            assert!(!answer.contains("connection: close"), "{path}: {answer}");
+        }
+    }
+    // One that does not come keeps nobody waiting, and the answer says that the connection ends.
+    let mut stream = connect(&server).await;
+    let head = "POST /api/v1/identities HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = rest(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+}

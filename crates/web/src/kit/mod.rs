@@ -6,4 +6,5 @@
 pub mod body;
 pub mod json;
 pub mod path;
+pub mod rest;
 pub mod trace;
