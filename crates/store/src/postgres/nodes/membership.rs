@@ -17,7 +17,7 @@ use super::link::{ACKNOWLEDGEMENTS, HOLDS};
 use super::table::Node;
 use super::{Nodes, table};
 use crate::nodes::member::{Member, Renewed};
-use crate::nodes::{Hold, HoldId, LEASE, MARGIN, NodeId, ProcessId, RENEWAL, Renewal, Row};
+use crate::nodes::{Hold, HoldId, LEASE, MARGIN, NodeId, ProcessId, RENEWAL, Renewal};
 
 /// How often holds are looked for where there is company; notices make it faster.
 const LOOK: Duration = Duration::from_millis(50);
@@ -181,8 +181,7 @@ impl Nodes {
 
     async fn read_nodes(&self) -> Result<Vec<Node>, Trouble> {
         let nodes = table::nodes(&self.lease).await?;
-        let rows: Vec<Row> = nodes.iter().map(|node| node.row).collect();
-        self.saw(&rows, self.now());
+        self.saw(&nodes, self.now());
         Ok(nodes)
     }
 

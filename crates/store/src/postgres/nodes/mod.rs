@@ -32,6 +32,7 @@ use link::{ACKNOWLEDGEMENTS, HOLDS, Link};
 
 use permit::Own;
 pub(super) use permit::{Mine, Permit};
+use table::Node;
 pub(super) use table::STANDS;
 
 /// How long one statement between nodes may take, and opening a connection for them. A lease may end meanwhile; that is
@@ -156,12 +157,9 @@ impl Nodes {
     }
 
     /// Takes note of who is there, and gives those who are others.
-    fn saw(&self, rows: &[Row], now: Duration) -> Vec<Row> {
-        let others: Vec<Row> = rows
-            .iter()
-            .filter(|row| row.process != self.process)
-            .copied()
-            .collect();
+    fn saw(&self, nodes: &[Node], now: Duration) -> Vec<Row> {
+        let rows = nodes.iter().map(|node| node.row);
+        let others: Vec<Row> = rows.filter(|row| row.process != self.process).collect();
         self.company.store(!others.is_empty(), SeqCst);
         let standing = {
             let mut state = self.state();

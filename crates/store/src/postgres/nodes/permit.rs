@@ -168,20 +168,24 @@ impl Nodes {
             return self.permit_all(realm).await;
         }
         let listed = Held::Keys(keys.iter().copied().collect());
-        let (own, hold) = self.new_hold(realm, listed);
-        let others = self.announce(&hold).await?;
-        self.wait(&hold, &others).await?;
+        let own = self.granted(realm, listed).await?;
         let under = Under::Own(own, Covered::Keys(Arc::new(keys)));
         Ok(Permit { realm, under })
     }
 
     /// A permit to change anything in a realm, beside others.
     pub(in super::super) async fn permit_all(&self, realm: RealmId) -> Result<Permit, Trouble> {
-        let (own, hold) = self.new_hold(realm, Held::Realm(realm));
-        let others = self.announce(&hold).await?;
-        self.wait(&hold, &others).await?;
+        let own = self.granted(realm, Held::Realm(realm)).await?;
         let under = Under::Own(own, Covered::Realm);
         Ok(Permit { realm, under })
+    }
+
+    /// A hold that every other node has let go of.
+    async fn granted(&self, realm: RealmId, held: Held) -> Result<Arc<Own>, Trouble> {
+        let (own, placed) = self.new_hold(realm, held);
+        let others = self.announce(&placed).await?;
+        self.wait(&placed, &others).await?;
+        Ok(own)
     }
 
     fn new_hold(&self, realm: RealmId, held: Held) -> (Arc<Own>, Hold) {
@@ -205,12 +209,8 @@ impl Nodes {
 
     /// The other nodes, read now.
     async fn rows(&self) -> Result<Vec<Row>, Trouble> {
-        let rows: Vec<Row> = table::nodes(&self.durable)
-            .await?
-            .into_iter()
-            .map(|node| node.row)
-            .collect();
-        Ok(self.saw(&rows, self.now()))
+        let nodes = table::nodes(&self.durable).await?;
+        Ok(self.saw(&nodes, self.now()))
     }
 
     /// Waits until all have let go.
