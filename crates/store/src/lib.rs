@@ -5,9 +5,11 @@
 
 mod archive;
 mod batches;
+mod columns;
 mod copy;
 mod gather;
 mod nodes;
+mod nouns;
 mod postgres;
 mod sqlite;
 

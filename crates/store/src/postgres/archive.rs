@@ -14,12 +14,13 @@ use uuid::Uuid;
 use super::migrate::{Schema, is_unfinished, mark_unfinished, migrate, schema};
 use super::open::{Place, check_rights, configure, greet};
 use super::pool::{Session, Times, pool, pool_for_reading};
-use super::rows::{Parameter, defect, is_cut, key, text, unavailable, untext};
+use super::rows::{Parameter, is_cut, key, text, untext};
 use super::transaction::on_commit;
 use super::trouble::{Attempt, Trouble, of_pool, of_statement, shown, until_certain};
 use crate::archive::{
     Archive, Cell, Kind, Latest, PAGE_BYTES, PAGE_ROWS, Role, Row, Table, Unopened,
 };
+use crate::columns::{defect, unavailable};
 use crate::nodes::{LEASE, MARGIN};
 use crate::{Distribution, OpenError, Options};
 

@@ -4,15 +4,16 @@
 //! nothing else of its batch may be written. Its digest is stored beside it and must come out the same when the event is
 //! read back, so the order of changes is kept.
 
-use engine::caller::{Actor, ActorKind};
-use engine::event::{Change, Event, EventId, Outcome, Subject};
+use engine::event::{Change, Event, EventId};
 use engine::realm::RealmId;
 use engine::store::StoreError;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::rows::{Columns, each, integer, json, rows_max, text, try_each};
+use super::rows::{each, text, try_each};
 use super::script::{CHUNK_ROWS, Check, Script};
+use crate::columns::{Columns, integer, json, rows_max};
+use crate::nouns::{self, actor_word, outcome_word};
 
 /// Which of these events are there.
 pub(super) const WHICH: &str = "SELECT id FROM event WHERE realm = $1 AND id = ANY($2::uuid[])";
@@ -37,39 +38,6 @@ pub(super) const HISTORY: &str = "SELECT event.id, at, actor_kind, actor_id, act
 
 /// The stored digest.
 pub(super) const DIGEST: &str = "SELECT id, digest FROM event WHERE realm = $1 AND id = $2";
-
-const fn actor_word(kind: ActorKind) -> &'static str {
-    match kind {
-        ActorKind::Token => "token",
-        ActorKind::Operator => "operator",
-        ActorKind::System => "system",
-        ActorKind::Anonymous => "anonymous",
-    }
-}
-
-fn actor_from_word(word: &str) -> Option<ActorKind> {
-    [
-        ActorKind::Token,
-        ActorKind::Operator,
-        ActorKind::System,
-        ActorKind::Anonymous,
-    ]
-    .into_iter()
-    .find(|kind| actor_word(*kind) == word)
-}
-
-const fn outcome_word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Done => "done",
-        Outcome::Refused => "refused",
-    }
-}
-
-fn outcome_from_word(word: &str) -> Option<Outcome> {
-    [Outcome::Done, Outcome::Refused]
-        .into_iter()
-        .find(|outcome| outcome_word(*outcome) == word)
-}
 
 /// Adds the statements for these events and their changes.
 pub(super) fn write<'a>(
@@ -129,60 +97,29 @@ pub(super) fn write<'a>(
     Ok(())
 }
 
-/// An event without its changes from the next ten columns; the id comes first in its row.
-fn read_columns(columns: &mut Columns<'_>, realm: RealmId) -> Result<Event, StoreError> {
-    Ok(Event {
-        id: EventId(columns.take()?),
-        realm,
-        at: columns.instant()?,
-        actor: Actor {
-            kind: columns.word(actor_from_word)?,
-            id: columns.text()?,
-            name: columns.text()?,
-        },
-        verb: columns.text()?,
-        outcome: columns.word(outcome_from_word)?,
-        reason: columns.optional_text()?,
-        request: columns.text()?,
-        count: columns.count()?,
-        changes: Vec::new(),
-    })
-}
-
 /// A row of [`BEFORE`].
 pub(super) fn read(row: &Row, realm: RealmId) -> Result<Event, StoreError> {
-    read_columns(&mut Columns::new(row, "event"), realm)
-}
-
-/// A change from the next five columns.
-fn read_change_columns(columns: &mut Columns<'_>) -> Result<Change, StoreError> {
-    Ok(Change {
-        id: columns.take()?,
-        subject: columns.word(Subject::from_word)?,
-        version: columns.count()?,
-        before: columns.json()?,
-        after: columns.json()?,
-    })
+    nouns::event(&mut Columns::new(row, "event"), realm)
 }
 
 /// A row of [`CHANGES`].
 pub(super) fn read_change(row: &Row) -> Result<(EventId, Change), StoreError> {
     let mut columns = Columns::new(row, "change");
-    let change = read_change_columns(&mut columns)?;
-    Ok((EventId(columns.take()?), change))
+    let change = nouns::change(&mut columns)?;
+    Ok((EventId(columns.id()?), change))
 }
 
 /// A row of [`HISTORY`].
 pub(super) fn read_history(row: &Row, realm: RealmId) -> Result<(Event, Change), StoreError> {
     let mut columns = Columns::new(row, "event");
-    let event = read_columns(&mut columns, realm)?;
-    Ok((event, read_change_columns(&mut columns)?))
+    let event = nouns::event(&mut columns, realm)?;
+    Ok((event, nouns::change(&mut columns)?))
 }
 
 /// A row of [`DIGEST`].
 pub(super) fn read_digest(row: &Row) -> Result<[u8; 32], StoreError> {
     let mut columns = Columns::new(row, "event");
-    columns.take::<Uuid>()?;
+    columns.id()?;
     let digest = columns.optional_digest()?;
     digest.ok_or_else(|| columns.corrupt("no digest"))
 }

@@ -21,13 +21,13 @@ use engine::store::{Rows, StoreError};
 use super::nodes::{Mine, Permit, STANDS};
 use super::pool::Session;
 use super::query::{Gathering, Progress, Touched, untouched};
-use super::rows::defect;
 use super::script::{Deviation, Script};
 use super::transaction::{LOCK, MAKE_LOCK, commit, ended_for_certain, on_commit};
 use super::trouble::{Attempt, Trouble, of_statement, until_certain};
 use super::writer::{Member, ROWS_MAX, Writer};
 use super::{events, locators, records, tokens, values};
 use crate::batches::{check, size};
+use crate::columns::defect;
 
 /// Bytes of content that one group writes, after which it takes no further member.
 const BYTES_MAX: usize = 16 << 20;

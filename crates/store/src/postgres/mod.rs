@@ -52,12 +52,15 @@ use pool::Session;
 use query::Fetch;
 use queue::Door;
 use readers::Readers;
-use rows::{Parameter, rows_max, text};
+use rows::{Parameter, text};
 use trouble::until_certain;
 use usage::Count;
 use writer::Writer;
 
+use crate::columns::{rows_max, unavailable};
+use crate::nouns;
 pub(crate) use archive::open_archive;
+
 pub use faults::{CommitFaults, Fault, Moment};
 pub(crate) use open::open;
 
@@ -111,7 +114,7 @@ impl Store for Postgres {
             Err(error) => error.to_string(),
         };
         self.writer.nodes.close().await;
-        Err(rows::unavailable(message).into())
+        Err(unavailable(message).into())
     }
 
     async fn commit(&self, query: Query, decide: Decide) -> Result<bool, StoreError> {
@@ -140,7 +143,7 @@ impl Store for Postgres {
         } else {
             tokens::FIRST
         };
-        let read = |row: &_| tokens::read(row, realm);
+        let read = |row: &_| nouns::token(row, realm);
         self.readers.all(sql, parameters, read).await
     }
 
@@ -162,7 +165,7 @@ impl Store for Postgres {
         } else {
             records::FIRST
         };
-        let read = |row: &_| records::read(row, realm);
+        let read = |row: &_| nouns::record(row, realm);
         self.readers.all(sql, parameters, read).await
     }
 
@@ -177,7 +180,7 @@ impl Store for Postgres {
             Box::new(before.as_micros()),
             Box::new(rows_max(limit)),
         ];
-        let read = |row: &_| records::read(row, realm);
+        let read = |row: &_| nouns::record(row, realm);
         self.readers.all(records::DELETED, parameters, read).await
     }
 
@@ -192,7 +195,7 @@ impl Store for Postgres {
             Box::new(before.as_micros()),
             Box::new(rows_max(limit)),
         ];
-        let read = values::read_version;
+        let read = nouns::value_version;
         self.readers.all(values::SUPERSEDED, parameters, read).await
     }
 
@@ -327,7 +330,10 @@ impl Store for Postgres {
     ) -> Result<BTreeMap<TokenId, Usage>, StoreError> {
         let ids: Vec<Uuid> = tokens.iter().map(|token| token.0).collect();
         let parameters: Vec<Parameter<'_>> = vec![Box::new(realm.0), Box::new(ids)];
-        let found = self.readers.all(usage::OF, parameters, usage::read).await?;
+        let found = self
+            .readers
+            .all(usage::OF, parameters, nouns::usage)
+            .await?;
         Ok(found.into_iter().collect())
     }
 

@@ -19,11 +19,12 @@ use engine::value::{Value, ValueId};
 use uuid::Uuid;
 
 use super::pool::Session;
-use super::rows::rows_max;
 use super::script::Script;
 use super::trouble::{Attempt, Trouble};
 use super::{locators, records, tokens, values};
+use crate::columns::rows_max;
 use crate::gather::{Shelf, gather};
+use crate::nouns;
 
 /// Holders of a mark that are fetched at first; each further time four times as many, so that a mark on millions of rows
 /// is not read to its end for a query that may have a thousand.
@@ -361,13 +362,13 @@ impl<'q> Gathering<'q> {
                 .tokens
                 .extend(needs.tokens.into_iter().map(|id| (id, None)));
             for row in next() {
-                let token = tokens::read(&row, realm)?;
+                let token = nouns::token(&row, realm)?;
                 cache.tokens.insert(token.id, Some(token));
             }
         }
         if matches!(guess, Guess::Above | Guess::Located) {
             for row in next() {
-                let record = records::read(&row, realm)?;
+                let record = nouns::record(&row, realm)?;
                 cache.records.insert(record.id, Some(record));
             }
         }
@@ -378,7 +379,7 @@ impl<'q> Gathering<'q> {
             if !wanted.is_empty() {
                 known.extend(wanted.into_iter().map(|id| (id, None)));
                 for row in next() {
-                    let value = values::read(&row, realm)?;
+                    let value = nouns::value(&row, realm)?;
                     known.insert(value.id, Some(value));
                 }
             }
@@ -388,7 +389,7 @@ impl<'q> Gathering<'q> {
                 .records
                 .extend(needs.records.into_iter().map(|id| (id, None)));
             for row in next() {
-                let record = records::read(&row, realm)?;
+                let record = nouns::record(&row, realm)?;
                 cache.records.insert(record.id, Some(record));
             }
         }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use engine::store::StoreError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::rows::{closed, unavailable};
+use super::rows::closed;
+use crate::columns::unavailable;
 
 /// The door of a store.
 #[derive(Clone)]

@@ -6,22 +6,13 @@
 use engine::batch::RecordWrite;
 use engine::clock::Timestamp;
 use engine::realm::RealmId;
-use engine::record::{Record, RecordId};
+use engine::record::Record;
 use engine::store::StoreError;
-use engine::token::State;
-use tokio_postgres::Row;
-use uuid::Uuid;
 
-use super::rows::{Columns, Parameter, each, integer, json, text, try_each};
+use super::rows::{Parameter, each, text, try_each};
 use super::script::{CHUNK_ROWS, Check, Script};
-
-/// The columns that [`read`] takes, in its order.
-macro_rules! columns {
-    () => {
-        "id, kind, version, state, expires_at, parent, created_at, created_by, updated_at, updated_by, addresses, \
-         locators, marks, body"
-    };
-}
+use crate::columns::{integer, json};
+use crate::nouns::record_columns as columns;
 
 /// Records by a query for their ids, with what is above them, `$3` high at the most, each looked up by its key (see the
 /// tokens for why not by a join).
@@ -95,27 +86,6 @@ macro_rules! unnested {
             ")"
         )
     };
-}
-
-pub(super) fn read(row: &Row, realm: RealmId) -> Result<Record, StoreError> {
-    let mut columns = Columns::new(row, "record");
-    Ok(Record {
-        realm,
-        id: RecordId(columns.take()?),
-        kind: columns.text()?,
-        version: columns.count()?,
-        state: columns.word(State::from_word)?,
-        expires_at: columns.optional_instant()?,
-        parent: columns.take::<Option<Uuid>>()?.map(RecordId),
-        created_at: columns.instant()?,
-        created_by: columns.text()?,
-        updated_at: columns.instant()?,
-        updated_by: columns.text()?,
-        addresses: columns.json()?,
-        locators: columns.json()?,
-        marks: columns.json()?,
-        body: columns.json()?,
-    })
 }
 
 /// The realm, then an array for each column, in the order of `columns!`.

@@ -1,19 +1,17 @@
-//! From columns to nouns and back: what every table's file uses to read a row, to name what went wrong, and to lay rows
-//! out as arrays.
+//! What lies in a row, and how rows are laid out as arrays.
 //!
 //! The one thing to know: PostgreSQL's text cannot hold U+0000, which ours may. [`text`] writes it as two characters, and
-//! only [`Columns`] reads that back; a column of text that goes round them loses it.
+//! only [`Columns`](crate::columns::Columns) reads that back; a column of text that goes round them loses it.
 
 use std::borrow::Cow;
 
-use engine::clock::Timestamp;
 use engine::store::StoreError;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, ToSql};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
+
+use crate::columns::{Cell, Cells, unavailable};
 
 /// Begins a pair that stands for one character: `ESCAPE 0` for U+0000, `ESCAPE 1` for itself. A code point that no text
 /// uses, so that hardly anything is ever changed.
@@ -22,39 +20,9 @@ const ESCAPE: char = '\u{10ffff}';
 /// A parameter of a statement.
 pub(super) type Parameter<'a> = Box<dyn ToSql + Sync + Send + 'a>;
 
-/// Nothing was changed.
-pub(super) fn unavailable(message: impl Into<String>) -> StoreError {
-    StoreError::Unavailable {
-        message: message.into(),
-        unknown: false,
-    }
-}
-
 /// What calls get after the store was closed.
 pub(super) fn closed() -> StoreError {
     unavailable("the store is closed")
-}
-
-/// The engine broke the contract.
-pub(super) fn defect(message: impl Into<String>) -> StoreError {
-    StoreError::Internal {
-        message: message.into(),
-    }
-}
-
-/// A version or count as a column; beyond 2^63 nothing real counts.
-pub(super) fn integer(number: u64) -> Result<i64, StoreError> {
-    i64::try_from(number).map_err(|_| defect(format!("{number} does not fit a column")))
-}
-
-/// A list or body as a column. JSON writes U+0000 as an escape of its own.
-pub(super) fn json(content: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(content).map_err(|error| defect(format!("no JSON: {error}")))
-}
-
-/// `LIMIT` of a statement.
-pub(super) fn rows_max(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 /// Text as a column.
@@ -140,119 +108,36 @@ pub(super) fn try_each<'a, R, T: ToSql + Sync + Send + 'a>(
     Ok(Box::new(column?))
 }
 
-/// The columns of one row, taken from left to right. The first is the row's id, by which errors name it.
-pub(super) struct Columns<'row> {
-    row: &'row Row,
-    table: &'static str,
-    next: usize,
+impl Cells for Row {
+    fn id(&self, column: usize) -> Cell<Uuid> {
+        self.try_get(column).map_err(shown)
+    }
+
+    fn integer(&self, column: usize) -> Cell<i64> {
+        self.try_get(column).map_err(shown)
+    }
+
+    fn flag(&self, column: usize) -> Cell<bool> {
+        self.try_get(column).map_err(shown)
+    }
+
+    fn bytes(&self, column: usize) -> Cell<&[u8]> {
+        self.try_get(column).map_err(shown)
+    }
+
+    fn text(&self, column: usize) -> Cell<&str> {
+        self.try_get(column).map_err(shown)
+    }
+
+    fn content(written: &str) -> Option<String> {
+        untext(written.to_owned())
+    }
 }
 
-impl<'row> Columns<'row> {
-    pub(super) const fn new(row: &'row Row, table: &'static str) -> Self {
-        Self {
-            row,
-            table,
-            next: 0,
-        }
-    }
-
-    /// The next column as it lies there.
-    pub(super) fn take<T: FromSql<'row>>(&mut self) -> Result<T, StoreError> {
-        let content = self.row.try_get(self.next);
-        self.next += 1;
-        // The error names the column and its type, not its content.
-        content.map_err(|error| self.corrupt(&error.to_string()))
-    }
-
-    /// The next column as text.
-    pub(super) fn text(&mut self) -> Result<String, StoreError> {
-        let written = self.take()?;
-        untext(written).ok_or_else(|| self.corrupt("an unknown escape"))
-    }
-
-    /// The next column as text or nothing.
-    pub(super) fn optional_text(&mut self) -> Result<Option<String>, StoreError> {
-        let written: Option<String> = self.take()?;
-        written
-            .map(|written| untext(written).ok_or_else(|| self.corrupt("an unknown escape")))
-            .transpose()
-    }
-
-    /// The next column as an instant.
-    pub(super) fn instant(&mut self) -> Result<Timestamp, StoreError> {
-        let micros = self.take()?;
-        self.to_instant(micros)
-    }
-
-    /// The next column as an instant or nothing.
-    pub(super) fn optional_instant(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        let micros: Option<i64> = self.take()?;
-        micros.map(|micros| self.to_instant(micros)).transpose()
-    }
-
-    /// The next column as a version or count.
-    pub(super) fn count(&mut self) -> Result<u64, StoreError> {
-        let number: i64 = self.take()?;
-        u64::try_from(number).map_err(|_| self.corrupt("a negative count"))
-    }
-
-    /// The next column as a count or nothing.
-    pub(super) fn optional_count(&mut self) -> Result<Option<u64>, StoreError> {
-        let number: Option<i64> = self.take()?;
-        number
-            .map(|number| u64::try_from(number).map_err(|_| self.corrupt("a negative count")))
-            .transpose()
-    }
-
-    /// The next column as a digest or nothing.
-    pub(super) fn optional_digest(&mut self) -> Result<Option<[u8; 32]>, StoreError> {
-        let bytes: Option<&[u8]> = self.take()?;
-        bytes
-            .map(|bytes| {
-                bytes
-                    .try_into()
-                    .map_err(|_| self.corrupt("not 32 bytes long"))
-            })
-            .transpose()
-    }
-
-    /// The next column as JSON.
-    pub(super) fn json<T: DeserializeOwned>(&mut self) -> Result<T, StoreError> {
-        let text: &str = self.take()?;
-        serde_json::from_str(text).map_err(|error| {
-            self.corrupt(&format!(
-                "unexpected JSON at line {} column {}",
-                error.line(),
-                error.column()
-            ))
-        })
-    }
-
-    /// The next column as a word that `read` knows.
-    pub(super) fn word<T>(&mut self, read: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
-        let word: &str = self.take()?;
-        read(word).ok_or_else(|| self.corrupt("an unknown word"))
-    }
-
-    /// The row is damaged.
-    pub(super) fn corrupt(&self, message: &str) -> StoreError {
-        StoreError::Corrupt {
-            table: self.table,
-            id: self.row.try_get(0).map_or_else(
-                |_| "with an unreadable id".to_owned(),
-                |id: Uuid| id.to_string(),
-            ),
-            message: match self.next.checked_sub(1) {
-                Some(column) => format!("column {column}: {message}"),
-                None => message.to_owned(),
-            },
-        }
-    }
-
-    fn to_instant(&self, micros: i64) -> Result<Timestamp, StoreError> {
-        Timestamp::from_micros(micros)
-            .ok_or_else(|| self.corrupt("an instant outside the years 1 to 9999"))
-    }
+/// The error names the column and its type, not its content.
+#[allow(clippy::needless_pass_by_value, reason = "it is what `map_err` passes")]
+fn shown(error: tokio_postgres::Error) -> String {
+    error.to_string()
 }
 
 #[cfg(test)]

@@ -8,24 +8,13 @@ use std::borrow::Cow;
 use engine::batch::TokenWrite;
 use engine::clock::Timestamp;
 use engine::realm::RealmId;
-use engine::record::RecordId;
 use engine::store::StoreError;
-use engine::token::{Access, Body, Data, State, Token, TokenId};
-use engine::value::ValueId;
-use tokio_postgres::Row;
-use uuid::Uuid;
+use engine::token::Token;
 
-use super::rows::{Columns, Parameter, each, integer, json, text, try_each};
+use super::rows::{Parameter, each, text, try_each};
 use super::script::{CHUNK_ROWS, Check, Script};
-
-/// The columns that [`read`] takes, in its order.
-macro_rules! columns {
-    () => {
-        "id, version, state, expires_at, updated_at, updated_by, class, container, parent, name, tags, tenant, \
-         created_at, created_by, marks, locators, attributes, value, proof, hint, sealed_secret, permissions, \
-         addresses, uses_max"
-    };
-}
+use crate::columns::{integer, json};
+use crate::nouns::token_columns as columns;
 
 /// Tokens by ids, each looked up by its key. As a join it would be left to statistics, which a table that has just grown
 /// does not have, whether the whole realm is read instead.
@@ -81,60 +70,6 @@ macro_rules! unnested {
             ")"
         )
     };
-}
-
-pub(super) fn read(row: &Row, realm: RealmId) -> Result<Token, StoreError> {
-    let mut columns = Columns::new(row, "token");
-    let id = TokenId(columns.take()?);
-    let version = columns.count()?;
-    let state = columns.word(State::from_word)?;
-    let expires_at = columns.optional_instant()?;
-    let updated_at = columns.instant()?;
-    let updated_by = columns.text()?;
-    let class = columns.text()?;
-    let container = columns.take::<Option<Uuid>>()?.map(RecordId);
-    let parent = columns.take::<Option<Uuid>>()?.map(RecordId);
-    let name = columns.optional_text()?;
-    let tags = columns.json()?;
-    let tenant = columns.optional_text()?;
-    let created_at = columns.instant()?;
-    let created_by = columns.text()?;
-    let marks = columns.json()?;
-    let locators = columns.json()?;
-    let attributes = columns.json()?;
-    let value = columns.take::<Option<Uuid>>()?.map(ValueId);
-    let body = match value {
-        Some(value) => Body::Data(Data { value }),
-        None => Body::Access(Access {
-            proof: columns.optional_digest()?,
-            hint: columns.text()?,
-            sealed_secret: columns.take::<Option<Uuid>>()?.map(ValueId),
-            permissions: columns.json()?,
-            addresses: columns.json()?,
-            uses_max: columns.optional_count()?,
-        }),
-    };
-    Ok(Token {
-        realm,
-        id,
-        class,
-        container,
-        parent,
-        name,
-        tags,
-        tenant,
-        state,
-        expires_at,
-        version,
-        created_at,
-        created_by,
-        updated_at,
-        updated_by,
-        marks,
-        locators,
-        attributes,
-        body,
-    })
 }
 
 fn micros(at: Option<Timestamp>) -> Option<i64> {

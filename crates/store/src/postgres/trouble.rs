@@ -13,7 +13,8 @@ use deadpool_postgres::{HookError, PoolError};
 use engine::store::StoreError;
 use tokio_postgres::error::{Error, SqlState};
 
-use super::rows::{closed, defect, unavailable};
+use super::rows::closed;
+use crate::columns::{defect, unavailable};
 
 /// The first pause before a repetition; each is twice as long as the one before.
 const PAUSE: Duration = Duration::from_millis(10);

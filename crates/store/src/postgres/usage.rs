@@ -15,12 +15,11 @@ use engine::clock::Timestamp;
 use engine::realm::RealmId;
 use engine::store::{StoreError, Usage};
 use engine::token::TokenId;
-use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::faults::CommitFaults;
 use super::pool::Session;
-use super::rows::{Columns, Parameter};
+use super::rows::Parameter;
 use super::transaction::{commit, on_commit};
 use super::trouble::{Attempt, Trouble, of_statement};
 
@@ -46,16 +45,6 @@ const ADD: &str = "INSERT INTO usage (realm, token, uses, last_used_at) \
 
 /// Means nothing, but is written.
 const PROBE: &str = "UPDATE schema SET probe = 1 - probe WHERE realm = $1";
-
-pub(super) fn read(row: &Row) -> Result<(TokenId, Usage), StoreError> {
-    let mut columns = Columns::new(row, "usage");
-    let id = TokenId(columns.take()?);
-    let usage = Usage {
-        uses: columns.count()?,
-        last_used_at: columns.instant()?,
-    };
-    Ok((id, usage))
-}
 
 /// One statement in a transaction of its own, repeated only while it is certain that it was not committed.
 pub(super) struct Count<'a> {

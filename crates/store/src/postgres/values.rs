@@ -7,14 +7,12 @@ use std::borrow::Cow;
 
 use engine::batch::ValueWrite;
 use engine::realm::RealmId;
-use engine::record::RecordId;
 use engine::store::StoreError;
-use engine::value::{Scope, Sealed, Value, ValueId};
-use tokio_postgres::Row;
-use uuid::Uuid;
+use engine::value::Value;
 
-use super::rows::{Columns, Parameter, each, integer, json, text, try_each};
+use super::rows::{Parameter, each, text, try_each};
 use super::script::{CHUNK_ROWS, Check, Script};
+use crate::columns::{integer, json};
 
 /// Bytes of content in one statement, unless a single value is larger.
 const CHUNK_BYTES: usize = 8 << 20;
@@ -41,42 +39,6 @@ pub(super) const FIND: &str = present!("NULL::bytea AS sealed");
 /// Versions that were superseded before an instant.
 pub(super) const SUPERSEDED: &str = "SELECT id, version FROM value WHERE realm = $1 AND superseded_at < $2 \
      ORDER BY superseded_at, id, version LIMIT $3";
-
-pub(super) fn read(row: &Row, realm: RealmId) -> Result<Value, StoreError> {
-    let mut columns = Columns::new(row, "value");
-    let id = ValueId(columns.take()?);
-    let version = columns.count()?;
-    let class = columns.text()?;
-    let container = columns.take::<Option<Uuid>>()?.map(RecordId);
-    let external_id = columns.optional_text()?;
-    let scope_name = columns.optional_text()?;
-    let scope_global: Option<bool> = columns.take()?;
-    let scope = match (scope_name, scope_global) {
-        (Some(name), Some(global)) => Some(Scope { name, global }),
-        (None, None) => None,
-        _ => return Err(columns.corrupt("half a scope")),
-    };
-    Ok(Value {
-        realm,
-        id,
-        version,
-        class,
-        container,
-        external_id,
-        scope,
-        identity: columns.optional_digest()?,
-        refers_to: columns.take::<Option<Uuid>>()?.map(RecordId),
-        created_at: columns.instant()?,
-        superseded_at: columns.optional_instant()?,
-        body: columns.json()?,
-        sealed: columns.take::<Option<Vec<u8>>>()?.map(Sealed),
-    })
-}
-
-pub(super) fn read_version(row: &Row) -> Result<(ValueId, u64), StoreError> {
-    let mut columns = Columns::new(row, "value");
-    Ok((ValueId(columns.take()?), columns.count()?))
-}
 
 fn taken() -> StoreError {
     StoreError::Taken {

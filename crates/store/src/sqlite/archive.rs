@@ -17,10 +17,11 @@ use uuid::Uuid;
 use super::open::{
     Schema, check_owner, connect, explain, make_durable, migrate, prepare_file, schema,
 };
-use super::rows::{defect, failed, unavailable};
+use super::rows::failed;
 use crate::archive::{
     Archive, Cell, Kind, Latest, PAGE_BYTES, PAGE_ROWS, Role, Row, Table, Unopened,
 };
+use crate::columns::{defect, unavailable};
 use crate::{OpenError, Options};
 
 /// There while the file holds an unfinished copy, with what is noted about it.

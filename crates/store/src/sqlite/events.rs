@@ -4,47 +4,15 @@
 //! has committed and nothing else may be written. Its digest is stored beside it and must come out the same when the
 //! event is read back, so the order of changes is kept.
 
-use engine::caller::{Actor, ActorKind};
-use engine::event::{Change, Event, EventId, Outcome, Subject};
+use engine::event::{Change, Event, EventId, Subject};
 use engine::realm::RealmId;
 use engine::store::StoreError;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
-use super::rows::{Columns, failed, integer, json, rows_max};
-
-const fn actor_word(kind: ActorKind) -> &'static str {
-    match kind {
-        ActorKind::Token => "token",
-        ActorKind::Operator => "operator",
-        ActorKind::System => "system",
-        ActorKind::Anonymous => "anonymous",
-    }
-}
-
-fn actor_from_word(word: &str) -> Option<ActorKind> {
-    [
-        ActorKind::Token,
-        ActorKind::Operator,
-        ActorKind::System,
-        ActorKind::Anonymous,
-    ]
-    .into_iter()
-    .find(|kind| actor_word(*kind) == word)
-}
-
-const fn outcome_word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Done => "done",
-        Outcome::Refused => "refused",
-    }
-}
-
-fn outcome_from_word(word: &str) -> Option<Outcome> {
-    [Outcome::Done, Outcome::Refused]
-        .into_iter()
-        .find(|outcome| outcome_word(*outcome) == word)
-}
+use super::rows::failed;
+use crate::columns::{Columns, integer, json, rows_max};
+use crate::nouns::{self, actor_word, outcome_word};
 
 /// Writes an event with its changes; `false` if one with this id is there already.
 pub(super) fn insert(connection: &Connection, event: &Event) -> Result<bool, StoreError> {
@@ -97,37 +65,6 @@ pub(super) fn insert(connection: &Connection, event: &Event) -> Result<bool, Sto
     Ok(true)
 }
 
-/// An event without its changes from the next eleven columns; the id comes first in its row.
-fn read(columns: &mut Columns<'_, '_>, realm: RealmId) -> Result<Event, StoreError> {
-    Ok(Event {
-        id: EventId(columns.take()?),
-        realm,
-        at: columns.instant()?,
-        actor: Actor {
-            kind: columns.word(actor_from_word)?,
-            id: columns.take()?,
-            name: columns.take()?,
-        },
-        verb: columns.take()?,
-        outcome: columns.word(outcome_from_word)?,
-        reason: columns.take()?,
-        request: columns.take()?,
-        count: columns.count()?,
-        changes: Vec::new(),
-    })
-}
-
-/// A change from the next five columns.
-fn read_change(columns: &mut Columns<'_, '_>) -> Result<Change, StoreError> {
-    Ok(Change {
-        id: columns.take()?,
-        subject: columns.word(Subject::from_word)?,
-        version: columns.count()?,
-        before: columns.json()?,
-        after: columns.json()?,
-    })
-}
-
 pub(super) fn before(
     connection: &Connection,
     realm: RealmId,
@@ -147,7 +84,7 @@ pub(super) fn before(
         .map_err(failed)?;
     let mut events = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        let mut event = read(&mut Columns::new(row, "event"), realm)?;
+        let mut event = nouns::event(&mut Columns::new(row, "event"), realm)?;
         event.changes = changes(connection, realm, event.id)?;
         events.push(event);
     }
@@ -168,7 +105,7 @@ fn changes(
     let mut rows = statement.query(params![realm.0, event.0]).map_err(failed)?;
     let mut changes = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        changes.push(read_change(&mut Columns::new(row, "change"))?);
+        changes.push(nouns::change(&mut Columns::new(row, "change"))?);
     }
     Ok(changes)
 }
@@ -196,8 +133,8 @@ pub(super) fn history(
     let mut history = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
         let mut columns = Columns::new(row, "event");
-        let event = read(&mut columns, realm)?;
-        history.push((event, read_change(&mut columns)?));
+        let event = nouns::event(&mut columns, realm)?;
+        history.push((event, nouns::change(&mut columns)?));
     }
     Ok(history)
 }

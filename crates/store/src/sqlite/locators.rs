@@ -10,7 +10,8 @@ use engine::store::{MarkPage, StoreError};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
-use super::rows::{failed, rows_max};
+use super::rows::failed;
+use crate::columns::rows_max;
 
 /// Letter and id in the given columns. Errors name the space only: a key may hold a person's tag.
 fn holder(

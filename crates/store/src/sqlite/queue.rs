@@ -8,7 +8,7 @@ use engine::store::StoreError;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::rows::unavailable;
+use crate::columns::unavailable;
 
 /// The sending side.
 pub(super) struct Queue<J> {

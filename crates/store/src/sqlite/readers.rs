@@ -16,7 +16,8 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::queue::{Queue, closed};
-use super::rows::{defect, failed};
+use super::rows::failed;
+use crate::columns::defect;
 
 /// One read, with the way back for its answer; or the sign for one thread to end.
 type Job = Option<Box<dyn FnOnce(&Connection) + Send>>;

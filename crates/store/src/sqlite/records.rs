@@ -8,40 +8,11 @@ use engine::clock::Timestamp;
 use engine::realm::RealmId;
 use engine::record::{Record, RecordId};
 use engine::store::StoreError;
-use engine::token::State;
-use rusqlite::{Connection, Params, Row, params};
-use uuid::Uuid;
+use rusqlite::{Connection, Params, params};
 
-use super::rows::{Columns, failed, integer, json, rows_max};
-
-/// The columns that [`read`] takes, in its order.
-macro_rules! columns {
-    () => {
-        "id, kind, version, state, expires_at, parent, created_at, created_by, updated_at, updated_by, addresses, \
-         locators, marks, body"
-    };
-}
-
-fn read(row: &Row<'_>, realm: RealmId) -> Result<Record, StoreError> {
-    let mut columns = Columns::new(row, "record");
-    Ok(Record {
-        realm,
-        id: RecordId(columns.take()?),
-        kind: columns.take()?,
-        version: columns.count()?,
-        state: columns.word(State::from_word)?,
-        expires_at: columns.optional_instant()?,
-        parent: columns.take::<Option<Uuid>>()?.map(RecordId),
-        created_at: columns.instant()?,
-        created_by: columns.take()?,
-        updated_at: columns.instant()?,
-        updated_by: columns.take()?,
-        addresses: columns.json()?,
-        locators: columns.json()?,
-        marks: columns.json()?,
-        body: columns.json()?,
-    })
-}
+use super::rows::failed;
+use crate::columns::{integer, json, rows_max};
+use crate::nouns::{self, record_columns as columns};
 
 fn select(
     connection: &Connection,
@@ -53,7 +24,7 @@ fn select(
     let mut rows = statement.query(parameters).map_err(failed)?;
     let mut records = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        records.push(read(row, realm)?);
+        records.push(nouns::record(row, realm)?);
     }
     Ok(records)
 }

@@ -6,77 +6,13 @@
 use engine::batch::TokenWrite;
 use engine::clock::Timestamp;
 use engine::realm::RealmId;
-use engine::record::RecordId;
 use engine::store::StoreError;
-use engine::token::{Access, Body, Data, State, Token, TokenId};
-use engine::value::ValueId;
-use rusqlite::{Connection, Row, params};
-use uuid::Uuid;
+use engine::token::{Token, TokenId};
+use rusqlite::{Connection, params};
 
-use super::rows::{Columns, failed, integer, json, rows_max};
-
-/// The columns that [`read`] takes, in its order.
-macro_rules! columns {
-    () => {
-        "id, version, state, expires_at, updated_at, updated_by, class, container, parent, name, tags, tenant, \
-         created_at, created_by, marks, locators, attributes, value, proof, hint, sealed_secret, permissions, \
-         addresses, uses_max"
-    };
-}
-
-fn read(row: &Row<'_>, realm: RealmId) -> Result<Token, StoreError> {
-    let mut columns = Columns::new(row, "token");
-    let id = TokenId(columns.take()?);
-    let version = columns.count()?;
-    let state = columns.word(State::from_word)?;
-    let expires_at = columns.optional_instant()?;
-    let updated_at = columns.instant()?;
-    let updated_by = columns.take()?;
-    let class = columns.take()?;
-    let container = columns.take::<Option<Uuid>>()?.map(RecordId);
-    let parent = columns.take::<Option<Uuid>>()?.map(RecordId);
-    let name = columns.take()?;
-    let tags = columns.json()?;
-    let tenant = columns.take()?;
-    let created_at = columns.instant()?;
-    let created_by = columns.take()?;
-    let marks = columns.json()?;
-    let locators = columns.json()?;
-    let attributes = columns.json()?;
-    let value = columns.take::<Option<Uuid>>()?.map(ValueId);
-    let body = match value {
-        Some(value) => Body::Data(Data { value }),
-        None => Body::Access(Access {
-            proof: columns.take()?,
-            hint: columns.take()?,
-            sealed_secret: columns.take::<Option<Uuid>>()?.map(ValueId),
-            permissions: columns.json()?,
-            addresses: columns.json()?,
-            uses_max: columns.optional_count()?,
-        }),
-    };
-    Ok(Token {
-        realm,
-        id,
-        class,
-        container,
-        parent,
-        name,
-        tags,
-        tenant,
-        state,
-        expires_at,
-        version,
-        created_at,
-        created_by,
-        updated_at,
-        updated_by,
-        marks,
-        locators,
-        attributes,
-        body,
-    })
-}
+use super::rows::failed;
+use crate::columns::{integer, json, rows_max};
+use crate::nouns::{self, token_columns as columns};
 
 pub(super) fn find(
     connection: &Connection,
@@ -93,7 +29,7 @@ pub(super) fn find(
     let mut rows = statement.query(params![realm.0, id.0]).map_err(failed)?;
     rows.next()
         .map_err(failed)?
-        .map(|row| read(row, realm))
+        .map(|row| nouns::token(row, realm))
         .transpose()
 }
 
@@ -117,7 +53,7 @@ pub(super) fn after(
         .map_err(failed)?;
     let mut tokens = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        tokens.push(read(row, realm)?);
+        tokens.push(nouns::token(row, realm)?);
     }
     Ok(tokens)
 }

@@ -11,7 +11,8 @@ use engine::store::{StoreError, Usage};
 use engine::token::TokenId;
 use rusqlite::{Connection, params};
 
-use super::rows::{Columns, failed};
+use super::rows::failed;
+use crate::nouns;
 
 /// Counts one use, unless there have been `max` already or the token is gone; says whether it was counted.
 pub(super) fn spend(
@@ -78,12 +79,7 @@ pub(super) fn of(
     for token in tokens {
         let mut rows = statement.query(params![realm.0, token.0]).map_err(failed)?;
         if let Some(row) = rows.next().map_err(failed)? {
-            let mut columns = Columns::new(row, "usage");
-            let id = TokenId(columns.take()?);
-            let usage = Usage {
-                uses: columns.count()?,
-                last_used_at: columns.instant()?,
-            };
+            let (id, usage) = nouns::usage(row)?;
             found.insert(id, usage);
         }
     }

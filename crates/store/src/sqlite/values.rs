@@ -6,44 +6,13 @@
 use engine::batch::ValueWrite;
 use engine::clock::Timestamp;
 use engine::realm::RealmId;
-use engine::record::RecordId;
 use engine::store::StoreError;
-use engine::value::{Scope, Sealed, Value, ValueId};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use uuid::Uuid;
+use engine::value::{Value, ValueId};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::rows::{Columns, failed, integer, json, rows_max};
-
-fn read(row: &Row<'_>, realm: RealmId) -> Result<Value, StoreError> {
-    let mut columns = Columns::new(row, "value");
-    let id = ValueId(columns.take()?);
-    let version = columns.count()?;
-    let class = columns.take()?;
-    let container = columns.take::<Option<Uuid>>()?.map(RecordId);
-    let external_id = columns.take()?;
-    let scope_name: Option<String> = columns.take()?;
-    let scope_global: Option<bool> = columns.take()?;
-    let scope = match (scope_name, scope_global) {
-        (Some(name), Some(global)) => Some(Scope { name, global }),
-        (None, None) => None,
-        _ => return Err(columns.corrupt("half a scope")),
-    };
-    Ok(Value {
-        realm,
-        id,
-        version,
-        class,
-        container,
-        external_id,
-        scope,
-        identity: columns.take()?,
-        refers_to: columns.take::<Option<Uuid>>()?.map(RecordId),
-        created_at: columns.instant()?,
-        superseded_at: columns.optional_instant()?,
-        body: columns.json()?,
-        sealed: columns.take::<Option<Vec<u8>>>()?.map(Sealed),
-    })
-}
+use super::rows::failed;
+use crate::columns::{integer, json, rows_max};
+use crate::nouns;
 
 /// The present version, with its content only if `sealed` is set: otherwise its pages are not even read.
 pub(super) fn find(
@@ -71,7 +40,7 @@ pub(super) fn find(
     let mut rows = statement.query(params![realm.0, id.0]).map_err(failed)?;
     rows.next()
         .map_err(failed)?
-        .map(|row| read(row, realm))
+        .map(|row| nouns::value(row, realm))
         .transpose()
 }
 
@@ -92,8 +61,7 @@ pub(super) fn superseded(
         .map_err(failed)?;
     let mut versions = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        let mut columns = Columns::new(row, "value");
-        versions.push((ValueId(columns.take()?), columns.count()?));
+        versions.push(nouns::value_version(row)?);
     }
     Ok(versions)
 }

@@ -16,9 +16,10 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::checkpoints::Checkpoints;
-use super::rows::{defect, failed, unavailable};
+use super::rows::failed;
 use super::{events, locators, query, records, tokens, usage, values};
 use crate::batches::{check, size};
+use crate::columns::{defect, unavailable};
 
 /// Members of one group. With 512 the fsync is less than a thousandth of each; more would only make the first wait.
 const MEMBERS_MAX: usize = 512;

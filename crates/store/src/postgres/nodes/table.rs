@@ -13,9 +13,9 @@ use engine::token::TokenId;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::super::rows::defect;
 use super::super::trouble::{Trouble, of_statement};
 use super::link::Link;
+use crate::columns::defect;
 use crate::nodes::{Hold, HoldId, NodeId, ProcessId, Row};
 
 /// All nodes lie in this realm.
