@@ -11,7 +11,7 @@ use engine::limits::ADDRESSES_MAX;
 use engine::verbs::records::NewRecord;
 use serde_json::Value;
 
-use super::document::TokenAuthRequest;
+use super::document::{AnyRefusal, BodyRefusal, NotFound, StoreAway, TokenAuthRequest};
 use super::error::{self, WireError};
 use super::incoming::{Incoming, respond};
 use super::records::{Known, TOKEN_AUTH, TokenAuth, json, token_auth_place};
@@ -19,7 +19,7 @@ use super::roles::Permission;
 use super::schema::{Fields, NUMBER_MAX};
 use super::settings::TTL_SECS_LIMIT;
 use super::trusted_ips::{TrustedIp, addresses, everywhere};
-use super::wire::{Refusal, TokenAuthAnswer};
+use super::wire::TokenAuthAnswer;
 use super::{AUTH_IDENTITY_SEGMENT, Infisical};
 
 /// Seconds of a new token auth that says nothing else: 30 days.
@@ -37,14 +37,10 @@ const TTL_SECS_DEFAULT: u64 = 2_592_000;
     request_body(content = TokenAuthRequest, content_type = "application/json"),
     responses(
         (status = 200, description = "How tokens will be made.", body = TokenAuthAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
-        (status = 413, description = "The body has more than 1 MiB.", body = Refusal),
-        (status = 415, description = "The body is not JSON.", body = Refusal),
-        (status = 422, description = "The body or query breaks rules; `message` lists them.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        NotFound,
+        BodyRefusal,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]

@@ -8,14 +8,12 @@ use axum::response::Response;
 use engine::caller::Caller;
 
 use super::Infisical;
-use super::document::BootstrapRequest;
+use super::document::{AnyRefusal, BodyRefusal, BootstrapRequest, StoreAway};
 use super::error::{self, WireError};
 use super::incoming::{Incoming, respond};
 use super::schema::Fields;
 use super::seed::ADMIN_IDENTITY_NAME;
-use super::wire::{
-    BootstrapAnswer, FirstCredentials, FirstIdentity, Refusal, WireOrganization, WireUser,
-};
+use super::wire::{BootstrapAnswer, FirstCredentials, FirstIdentity, WireOrganization, WireUser};
 
 /// Bootstrap
 ///
@@ -28,13 +26,9 @@ use super::wire::{
     request_body(content = BootstrapRequest, content_type = "application/json"),
     responses(
         (status = 200, description = "The instance is set up.", body = BootstrapAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 413, description = "The body has more than 1 MiB.", body = Refusal),
-        (status = 415, description = "The body is not JSON.", body = Refusal),
-        (status = 422, description = "The body or query breaks rules; `message` lists them.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        BodyRefusal,
+        StoreAway,
     )
 )]
 pub(super) async fn bootstrap(State(infisical): State<Infisical>, incoming: Incoming) -> Response {

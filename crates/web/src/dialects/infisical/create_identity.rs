@@ -9,13 +9,13 @@ use engine::record::RecordId;
 use engine::verbs::records::NewRecord;
 
 use super::Infisical;
-use super::document::CreateIdentityRequest;
+use super::document::{AnyRefusal, BodyRefusal, CreateIdentityRequest, NotFound, StoreAway};
 use super::error::{self, WireError};
 use super::incoming::{Incoming, respond};
 use super::records::{IDENTITY, Identity, Known, Metadata, json};
 use super::roles::{Permission, Role};
 use super::schema::{Fields, NAME_CHARS_MAX};
-use super::wire::{IdentityAnswer, Refusal};
+use super::wire::IdentityAnswer;
 
 /// Notes about one identity: enough for people, and a bound of its row.
 const METADATA_MAX: usize = 100;
@@ -33,14 +33,10 @@ const METADATA_CHARS_MAX: usize = 1020;
     request_body(content = CreateIdentityRequest, content_type = "application/json"),
     responses(
         (status = 200, description = "The new identity.", body = IdentityAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
-        (status = 413, description = "The body has more than 1 MiB.", body = Refusal),
-        (status = 415, description = "The body is not JSON.", body = Refusal),
-        (status = 422, description = "The body or query breaks rules; `message` lists them.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        NotFound,
+        BodyRefusal,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]

@@ -8,13 +8,13 @@ use axum::response::Response;
 use engine::Error;
 
 use super::detach_token_auth::NOT_ATTACHED;
-use super::document::CreateTokenRequest;
+use super::document::{AnyRefusal, BodyRefusal, CreateTokenRequest, NotFound, StoreAway};
 use super::error::{self, WireError};
 use super::incoming::{Incoming, respond};
 use super::minting::NewToken;
 use super::roles::Permission;
 use super::schema::{Fields, NAME_CHARS_MAX};
-use super::wire::{AccessToken, NewTokenAnswer, Refusal};
+use super::wire::{AccessToken, NewTokenAnswer};
 use super::{AUTH_IDENTITY_SEGMENT, Infisical};
 
 /// Create Token
@@ -29,14 +29,10 @@ use super::{AUTH_IDENTITY_SEGMENT, Infisical};
     request_body(content = CreateTokenRequest, content_type = "application/json"),
     responses(
         (status = 200, description = "The new token.", body = NewTokenAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
-        (status = 413, description = "The body has more than 1 MiB.", body = Refusal),
-        (status = 415, description = "The body is not JSON.", body = Refusal),
-        (status = 422, description = "The body or query breaks rules; `message` lists them.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        NotFound,
+        BodyRefusal,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]

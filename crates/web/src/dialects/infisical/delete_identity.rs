@@ -10,12 +10,13 @@ use engine::error::Missing;
 use engine::record::Record;
 use engine::verbs::update::Guard;
 
+use super::document::{AnyRefusal, NotFound, StoreAway};
 use super::error::WireError;
 use super::get_identity::unknown_identity;
 use super::incoming::{Incoming, respond};
 use super::records::{Identity, Known};
 use super::roles::Permission;
-use super::wire::{IdentityAnswer, Refusal};
+use super::wire::IdentityAnswer;
 use super::{IDENTITY_SEGMENT, Infisical};
 
 /// Delete Identity
@@ -29,11 +30,9 @@ use super::{IDENTITY_SEGMENT, Infisical};
     params(("identityId" = String, Path, description = "The id of the identity.")),
     responses(
         (status = 200, description = "What was deleted.", body = IdentityAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        NotFound,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]

@@ -7,11 +7,12 @@ use axum::extract::State;
 use axum::response::Response;
 use engine::Error;
 
+use super::document::{AnyRefusal, NotFound, StoreAway};
 use super::error::{self, WireError};
 use super::incoming::{Incoming, respond};
 use super::records::Known;
 use super::roles::Permission;
-use super::wire::{Refusal, TokenAuthAnswer};
+use super::wire::TokenAuthAnswer;
 use super::{AUTH_IDENTITY_SEGMENT, Infisical};
 
 /// The text wherever a token auth is missed, but for an update of it.
@@ -28,11 +29,9 @@ pub(super) const NOT_ATTACHED: &str = "The identity does not have Token Auth";
     params(("identityId" = String, Path, description = "The id of the identity.")),
     responses(
         (status = 200, description = "What was detached.", body = TokenAuthAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        NotFound,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]

@@ -6,9 +6,54 @@
 #![allow(dead_code, reason = "these types are only described, never built")]
 #![allow(clippy::struct_field_names, reason = "the names are the product's")]
 
-use utoipa::ToSchema;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa::{IntoResponses, ToSchema};
+
+use super::wire::Refusal;
+/// What any call may be refused with.
+#[derive(IntoResponses)]
+pub(super) enum AnyRefusal {
+    /// The call makes no sense here; `message` says why.
+    #[response(status = 400)]
+    Senseless(Refusal),
+    /// No credentials, or none that are in force.
+    #[response(status = 401)]
+    Unauthenticated(Refusal),
+    /// The JWT is bad, the caller may not do this, or not from this address.
+    #[response(status = 403)]
+    Forbidden(Refusal),
+}
+
+/// What a call that names something may be refused with.
+#[derive(IntoResponses)]
+pub(super) enum NotFound {
+    /// There is no such thing in the caller's organization.
+    #[response(status = 404)]
+    NotFound(Refusal),
+}
+
+/// What a call with a body may be refused with.
+#[derive(IntoResponses)]
+pub(super) enum BodyRefusal {
+    /// The body has more than 1 MiB.
+    #[response(status = 413)]
+    TooLarge(Refusal),
+    /// The body is not JSON.
+    #[response(status = 415)]
+    NotJson(Refusal),
+    /// The body or query breaks rules; `message` lists them.
+    #[response(status = 422)]
+    Invalid(Refusal),
+}
+
+/// What a call that needs the store may be refused with.
+#[derive(IntoResponses)]
+pub(super) enum StoreAway {
+    /// The store does not answer.
+    #[response(status = 503)]
+    Away(Refusal),
+}
 
 /// An address or a block.
 #[derive(ToSchema)]

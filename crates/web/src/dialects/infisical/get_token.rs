@@ -2,11 +2,12 @@
 //!
 //! The one thing a newcomer would get wrong: the older path names an identity too, and nobody looks at it.
 
+use super::document::{AnyRefusal, NotFound, StoreAway};
 use super::error::{self, WireError};
 use super::incoming::{Incoming, respond};
 use super::records::Placed;
 use super::roles::Permission;
-use super::wire::{AccessToken, Refusal, TokenAnswer};
+use super::wire::{AccessToken, TokenAnswer};
 use super::{Infisical, TOKEN_SEGMENT};
 use axum::extract::State;
 use axum::response::Response;
@@ -25,11 +26,9 @@ const OLDER_TOKEN_SEGMENT: usize = 7;
     params(("tokenId" = String, Path, description = "The id of the token.")),
     responses(
         (status = 200, description = "The token.", body = TokenAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        NotFound,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]
@@ -48,11 +47,9 @@ pub(super) async fn get_token(State(infisical): State<Infisical>, incoming: Inco
     params(("identityId" = String, Path, description = "Anything."), ("tokenId" = String, Path, description = "The id of the token.")),
     responses(
         (status = 200, description = "The token.", body = TokenAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        NotFound,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]

@@ -3,10 +3,11 @@
 //! The one thing a newcomer would get wrong: that it is not attached is 404 here, and 400 everywhere else. One client
 //! drops what it manages on a 404, and on nothing else.
 
+use super::document::{AnyRefusal, NotFound, StoreAway};
 use super::error::{self, WireError};
 use super::incoming::{Incoming, respond};
 use super::roles::Permission;
-use super::wire::{Refusal, TokenAuthAnswer};
+use super::wire::TokenAuthAnswer;
 use super::{AUTH_IDENTITY_SEGMENT, Infisical};
 use axum::extract::State;
 use axum::response::Response;
@@ -22,11 +23,9 @@ use axum::response::Response;
     params(("identityId" = String, Path, description = "The id of the identity.")),
     responses(
         (status = 200, description = "How tokens are made.", body = TokenAuthAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        NotFound,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]

@@ -3,9 +3,10 @@
 //! The one thing a newcomer would get wrong: clients ask this to learn whether a token is good, so it needs no permission.
 
 use super::Infisical;
+use super::document::{AnyRefusal, StoreAway};
 use super::error::WireError;
 use super::incoming::{Incoming, respond};
-use super::wire::{Details, DetailsAnswer, Refusal, WireOrganization};
+use super::wire::{Details, DetailsAnswer, WireOrganization};
 use axum::extract::State;
 use axum::response::Response;
 
@@ -19,10 +20,8 @@ use axum::response::Response;
     tag = "Identities",
     responses(
         (status = 200, description = "Where it belongs.", body = DetailsAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]

@@ -9,6 +9,7 @@ use engine::Error;
 use serde_json::json;
 
 use super::Infisical;
+use super::document::{AnyRefusal, StoreAway};
 use super::error::{self, WireError};
 use super::incoming::{Incoming, respond};
 use super::records::{IDENTITY, Identity, Known, token_auth_place};
@@ -29,11 +30,9 @@ const IDENTITIES_MAX: usize = 10_000;
     params(("orgId" = String, Query, description = "The own organization.")),
     responses(
         (status = 200, description = "The identities.", body = MembershipsAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
         (status = 422, description = "The body or query breaks rules; `message` lists them.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]

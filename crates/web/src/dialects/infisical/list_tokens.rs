@@ -11,6 +11,7 @@ use engine::permission::Action;
 use engine::selection::{Selection, Which};
 
 use super::detach_token_auth::NOT_ATTACHED;
+use super::document::{AnyRefusal, NotFound, StoreAway};
 use super::error::{self, WireError};
 use super::incoming::{Incoming, respond};
 use super::roles::Permission;
@@ -29,12 +30,10 @@ use super::{AUTH_IDENTITY_SEGMENT, Infisical};
     params(("identityId" = String, Path, description = "The id of the identity."), ("offset" = String, Query, description = "How many to leave out; 0 unless said otherwise."), ("limit" = String, Query, description = "How many to show, 1 to 100; 20 unless said otherwise.")),
     responses(
         (status = 200, description = "A page of tokens.", body = TokensAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
         (status = 422, description = "The body or query breaks rules; `message` lists them.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        NotFound,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]

@@ -12,6 +12,7 @@ use engine::selection::Selection;
 use engine::token::{State as TokenState, Token};
 use engine::verbs::update::Guard;
 
+use super::document::{AnyRefusal, NotFound, StoreAway};
 use super::error::{self, WireError};
 use super::incoming::{Incoming, respond};
 use super::records::Placed;
@@ -30,13 +31,11 @@ use super::{Infisical, TOKEN_SEGMENT};
     params(("tokenId" = String, Path, description = "The id of the token.")),
     responses(
         (status = 200, description = "It is revoked.", body = MessageAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
         (status = 413, description = "The body has more than 1 MiB.", body = Refusal),
         (status = 415, description = "The body is not JSON.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        NotFound,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]

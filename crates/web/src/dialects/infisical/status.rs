@@ -3,9 +3,10 @@
 //! The one thing a newcomer would get wrong: it needs no credentials, but bad ones are refused here too.
 
 use super::Infisical;
+use super::document::AnyRefusal;
 use super::error::WireError;
 use super::incoming::{Incoming, respond};
-use super::wire::{Refusal, StatusAnswer, date};
+use super::wire::{StatusAnswer, date};
 use axum::extract::State;
 use axum::response::Response;
 
@@ -19,9 +20,7 @@ use axum::response::Response;
     tag = "Status",
     responses(
         (status = 200, description = "How it is set.", body = StatusAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
+        AnyRefusal,
     )
 )]
 pub(super) async fn status(State(infisical): State<Infisical>, incoming: Incoming) -> Response {

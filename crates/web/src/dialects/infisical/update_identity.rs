@@ -11,14 +11,14 @@ use engine::verbs::records::RecordEdit;
 use engine::verbs::update::Guard;
 
 use super::create_identity::{check_lengths, read_metadata};
-use super::document::UpdateIdentityRequest;
+use super::document::{AnyRefusal, BodyRefusal, NotFound, StoreAway, UpdateIdentityRequest};
 use super::error::{self, WireError};
 use super::get_identity::unknown_identity;
 use super::incoming::{Incoming, respond};
 use super::records::{Identity, Known, json};
 use super::roles::{Permission, Role};
 use super::schema::Fields;
-use super::wire::{IdentityAnswer, Refusal};
+use super::wire::IdentityAnswer;
 use super::{IDENTITY_SEGMENT, Infisical};
 
 /// Update Identity
@@ -33,14 +33,10 @@ use super::{IDENTITY_SEGMENT, Infisical};
     request_body(content = UpdateIdentityRequest, content_type = "application/json"),
     responses(
         (status = 200, description = "The identity as it is now.", body = IdentityAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
-        (status = 413, description = "The body has more than 1 MiB.", body = Refusal),
-        (status = 415, description = "The body is not JSON.", body = Refusal),
-        (status = 422, description = "The body or query breaks rules; `message` lists them.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        NotFound,
+        BodyRefusal,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]

@@ -9,13 +9,13 @@ use axum::response::Response;
 use engine::selection::Selection;
 use engine::verbs::update::{Edit, Field, Guard, Update};
 
-use super::document::UpdateTokenRequest;
+use super::document::{AnyRefusal, BodyRefusal, NotFound, StoreAway, UpdateTokenRequest};
 use super::error::{self, WireError};
 use super::incoming::{Incoming, respond};
 use super::records::Placed;
 use super::roles::Permission;
 use super::schema::{Fields, NAME_CHARS_MAX};
-use super::wire::{AccessToken, Refusal, TokenAnswer};
+use super::wire::{AccessToken, TokenAnswer};
 use super::{Infisical, TOKEN_SEGMENT};
 
 /// Update Token
@@ -30,14 +30,10 @@ use super::{Infisical, TOKEN_SEGMENT};
     request_body(content = UpdateTokenRequest, content_type = "application/json"),
     responses(
         (status = 200, description = "The token as it is now.", body = TokenAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
-        (status = 413, description = "The body has more than 1 MiB.", body = Refusal),
-        (status = 415, description = "The body is not JSON.", body = Refusal),
-        (status = 422, description = "The body or query breaks rules; `message` lists them.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        NotFound,
+        BodyRefusal,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]

@@ -11,13 +11,13 @@ use engine::verbs::records::RecordEdit;
 use engine::verbs::update::{Field, Guard};
 
 use super::attach_token_auth::{Said, parse_ips, read};
-use super::document::TokenAuthRequest;
+use super::document::{AnyRefusal, BodyRefusal, NotFound, StoreAway, TokenAuthRequest};
 use super::error::{self, WireError};
 use super::incoming::{Incoming, respond};
 use super::records::{Known, TokenAuth, json};
 use super::roles::Permission;
 use super::trusted_ips::{TrustedIp, addresses};
-use super::wire::{Refusal, TokenAuthAnswer};
+use super::wire::TokenAuthAnswer;
 use super::{AUTH_IDENTITY_SEGMENT, Infisical};
 
 /// Update Token Auth
@@ -32,14 +32,10 @@ use super::{AUTH_IDENTITY_SEGMENT, Infisical};
     request_body(content = TokenAuthRequest, content_type = "application/json"),
     responses(
         (status = 200, description = "How tokens are made now.", body = TokenAuthAnswer),
-        (status = 400, description = "The call makes no sense here; `message` says why.", body = Refusal),
-        (status = 401, description = "No credentials, or none that are in force.", body = Refusal),
-        (status = 403, description = "The JWT is bad, the caller may not do this, or not from this address.", body = Refusal),
-        (status = 404, description = "There is no such thing in the caller's organization.", body = Refusal),
-        (status = 413, description = "The body has more than 1 MiB.", body = Refusal),
-        (status = 415, description = "The body is not JSON.", body = Refusal),
-        (status = 422, description = "The body or query breaks rules; `message` lists them.", body = Refusal),
-        (status = 503, description = "The store does not answer.", body = Refusal),
+        AnyRefusal,
+        NotFound,
+        BodyRefusal,
+        StoreAway,
     ),
     security(("accessToken" = []))
 )]

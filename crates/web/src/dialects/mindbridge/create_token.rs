@@ -10,7 +10,7 @@ use axum::response::Response;
 use engine::permission::Action;
 
 use super::MindBridge;
-use super::document::CreateApiToken;
+use super::document::{AnyRefusal, BodyRefusal, CreateApiToken};
 use super::error::{ActionableError, Refusal};
 use super::incoming::{Call, answer};
 use super::model::ApiToken;
@@ -29,11 +29,9 @@ use super::requests::new_token;
     responses(
         (status = 201, description = "The token with its secret.", body = ApiToken),
         (status = 400, description = "The body breaks a rule, or the name is taken.", body = ActionableError),
-        (status = 401, description = "No good credentials.", body = ActionableError),
         (status = 403, description = "A permission is missing, or the address is not allowed.", body = ActionableError),
-        (status = 413, description = "The body is larger than 1 MiB.", body = ActionableError),
-        (status = 415, description = "The body is not JSON.", body = ActionableError),
-        (status = 503, description = "The store does not answer.", body = ActionableError),
+        AnyRefusal,
+        BodyRefusal,
     ),
     security(("bearer" = []))
 )]

@@ -10,6 +10,7 @@ use engine::Error;
 use engine::permission::Action;
 
 use super::MindBridge;
+use super::document::{AnyRefusal, PermissionRefusal};
 use super::error::{API_TOKEN, ActionableError, Refusal};
 use super::incoming::Call;
 use super::outward::OutwardId;
@@ -26,10 +27,9 @@ use super::records::token_place;
     params(("id" = String, Path, description = "The id of the token.")),
     responses(
         (status = 204, description = "Gone."),
-        (status = 401, description = "No good credentials.", body = ActionableError),
-        (status = 403, description = "The permission is missing, or the address is not allowed.", body = ActionableError),
         (status = 404, description = "No token has this id.", body = ActionableError),
-        (status = 503, description = "The store does not answer.", body = ActionableError),
+        AnyRefusal,
+        PermissionRefusal,
     ),
     security(("bearer" = []))
 )]

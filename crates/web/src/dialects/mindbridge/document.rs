@@ -7,7 +7,39 @@
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
-use utoipa::{IntoParams, ToSchema};
+
+use super::error::ActionableError;
+use utoipa::{IntoParams, IntoResponses, ToSchema};
+
+/// What any call may be refused with.
+#[derive(IntoResponses)]
+pub(super) enum AnyRefusal {
+    /// No good credentials.
+    #[response(status = 401)]
+    Unauthenticated(ActionableError),
+    /// The store does not answer.
+    #[response(status = 503)]
+    Away(ActionableError),
+}
+
+/// What a call that needs a permission may be refused with.
+#[derive(IntoResponses)]
+pub(super) enum PermissionRefusal {
+    /// The permission is missing, or the address is not allowed.
+    #[response(status = 403)]
+    Forbidden(ActionableError),
+}
+
+/// What a call with a body may be refused with.
+#[derive(IntoResponses)]
+pub(super) enum BodyRefusal {
+    /// The body is larger than 1 MiB.
+    #[response(status = 413)]
+    TooLarge(ActionableError),
+    /// The body is not JSON.
+    #[response(status = 415)]
+    NotJson(ActionableError),
+}
 
 /// A token to be made. Further properties of an API token are taken and ignored.
 #[derive(ToSchema)]

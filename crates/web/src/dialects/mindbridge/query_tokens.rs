@@ -9,7 +9,7 @@ use axum::response::Response;
 use engine::permission::Action;
 
 use super::MindBridge;
-use super::document::Paging;
+use super::document::{AnyRefusal, BodyRefusal, Paging, PermissionRefusal};
 use super::error::{ActionableError, Refusal};
 use super::fields::TOKEN_FIELDS;
 use super::filter;
@@ -31,11 +31,9 @@ use super::paging::{ApiTokenPage, Asked, Page};
     responses(
         (status = 200, description = "The page.", body = ApiTokenPage),
         (status = 400, description = "The filter, the page or the order breaks a rule.", body = ActionableError),
-        (status = 401, description = "No good credentials.", body = ActionableError),
-        (status = 403, description = "The permission is missing, or the address is not allowed.", body = ActionableError),
-        (status = 413, description = "The body is larger than 1 MiB.", body = ActionableError),
-        (status = 415, description = "The body is not JSON.", body = ActionableError),
-        (status = 503, description = "The store does not answer.", body = ActionableError),
+        AnyRefusal,
+        PermissionRefusal,
+        BodyRefusal,
     ),
     security(("bearer" = []))
 )]

@@ -9,6 +9,7 @@ use axum::response::Response;
 use engine::permission::Action;
 
 use super::MindBridge;
+use super::document::{AnyRefusal, PermissionRefusal};
 use super::error::{API_TOKEN, ActionableError, Refusal};
 use super::incoming::{Call, answer};
 use super::model::ApiToken;
@@ -26,10 +27,9 @@ use super::records::token_place;
     params(("id" = String, Path, description = "The id of the token.")),
     responses(
         (status = 200, description = "The token.", body = ApiToken),
-        (status = 401, description = "No good credentials.", body = ActionableError),
-        (status = 403, description = "The permission is missing, or the address is not allowed.", body = ActionableError),
         (status = 404, description = "No token has this id.", body = ActionableError),
-        (status = 503, description = "The store does not answer.", body = ActionableError),
+        AnyRefusal,
+        PermissionRefusal,
     ),
     security(("bearer" = []))
 )]
@@ -61,9 +61,8 @@ async fn read(mindbridge: &MindBridge, call: &Call) -> Result<Response, Refusal>
     tag = "API Tokens",
     responses(
         (status = 200, description = "The token that was used to call.", body = ApiToken),
-        (status = 401, description = "No good credentials.", body = ActionableError),
         (status = 403, description = "The address is not allowed.", body = ActionableError),
-        (status = 503, description = "The store does not answer.", body = ActionableError),
+        AnyRefusal,
     ),
     security(("bearer" = []))
 )]

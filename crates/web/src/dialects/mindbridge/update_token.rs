@@ -14,7 +14,7 @@ use engine::selection::Selection;
 use engine::verbs::update::{Edit, Field, Guard, Update};
 
 use super::MindBridge;
-use super::document::UpdateApiToken;
+use super::document::{AnyRefusal, BodyRefusal, PermissionRefusal, UpdateApiToken};
 use super::error::{API_TOKEN, ActionableError, Refusal};
 use super::incoming::{Call, answer};
 use super::model::ApiToken;
@@ -36,13 +36,11 @@ use super::requests::{name_problem, rename};
     responses(
         (status = 200, description = "The token as it is now.", body = ApiToken),
         (status = 400, description = "The body breaks a rule, or the name is taken.", body = ActionableError),
-        (status = 401, description = "No good credentials.", body = ActionableError),
-        (status = 403, description = "The permission is missing, or the address is not allowed.", body = ActionableError),
         (status = 404, description = "No token has this id.", body = ActionableError),
         (status = 409, description = "The version is not the present one; nothing was changed.", body = ActionableError),
-        (status = 413, description = "The body is larger than 1 MiB.", body = ActionableError),
-        (status = 415, description = "The body is not JSON.", body = ActionableError),
-        (status = 503, description = "The store does not answer.", body = ActionableError),
+        AnyRefusal,
+        PermissionRefusal,
+        BodyRefusal,
     ),
     security(("bearer" = []))
 )]

@@ -10,7 +10,7 @@ use axum::response::Response;
 use engine::permission::Action;
 
 use super::MindBridge;
-use super::document::Paging;
+use super::document::{AnyRefusal, BodyRefusal, Paging, PermissionRefusal};
 use super::error::{ActionableError, Refusal, USER};
 use super::fields::USER_FIELDS;
 use super::filter;
@@ -30,9 +30,8 @@ use super::records::user_place;
     tag = "Users",
     responses(
         (status = 200, description = "The user of the token that was used to call.", body = User),
-        (status = 401, description = "No good credentials.", body = ActionableError),
         (status = 403, description = "The address is not allowed.", body = ActionableError),
-        (status = 503, description = "The store does not answer.", body = ActionableError),
+        AnyRefusal,
     ),
     security(("bearer" = []))
 )]
@@ -62,10 +61,9 @@ async fn current(mindbridge: &MindBridge, call: &Call) -> Result<Response, Refus
     params(("id" = String, Path, description = "The id of the user.")),
     responses(
         (status = 200, description = "The user.", body = User),
-        (status = 401, description = "No good credentials.", body = ActionableError),
-        (status = 403, description = "The permission is missing, or the address is not allowed.", body = ActionableError),
         (status = 404, description = "No user has this id.", body = ActionableError),
-        (status = 503, description = "The store does not answer.", body = ActionableError),
+        AnyRefusal,
+        PermissionRefusal,
     ),
     security(("bearer" = []))
 )]
@@ -100,11 +98,9 @@ async fn read(mindbridge: &MindBridge, call: &Call) -> Result<Response, Refusal>
     responses(
         (status = 200, description = "The page.", body = UserPage),
         (status = 400, description = "The filter, the page or the order breaks a rule.", body = ActionableError),
-        (status = 401, description = "No good credentials.", body = ActionableError),
-        (status = 403, description = "The permission is missing, or the address is not allowed.", body = ActionableError),
-        (status = 413, description = "The body is larger than 1 MiB.", body = ActionableError),
-        (status = 415, description = "The body is not JSON.", body = ActionableError),
-        (status = 503, description = "The store does not answer.", body = ActionableError),
+        AnyRefusal,
+        PermissionRefusal,
+        BodyRefusal,
     ),
     security(("bearer" = []))
 )]
