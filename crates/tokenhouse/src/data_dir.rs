@@ -13,6 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 use std::fmt::Write as _;
 use web::dialects::FirstCredential;
 
+use crate::new_file::appear;
+
 /// The keyring's file, unless a setting names another.
 pub const KEYRING: &str = "keyring.json";
 /// The first credentials' file; a later set gets a number.
@@ -187,32 +189,19 @@ impl DataDir {
         self.write_new(&name, text.as_bytes())
     }
 
-    /// Under its name the file is there whole or not at all: half a list of credentials, after a crash or on a full disk,
-    /// would pass for all. That nobody else makes it in between is what the lock is for.
+    /// One that is there is an error. That nobody else is writing under the other name is what the lock is for.
     fn write_new(&self, name: &str, content: &[u8]) -> Result<PathBuf, DataDirError> {
         let path = self.path.join(name);
         let unfinished = self.path.join(format!("{name}.new"));
-        let write = || {
-            if path.exists() {
-                return Err(ErrorKind::AlreadyExists.into());
+        let appeared = appear(&path, &unfinished, content);
+        let appeared = appeared.and_then(|new| {
+            if new {
+                Ok(())
+            } else {
+                Err(ErrorKind::AlreadyExists.into())
             }
-            // A crash may have left one, of whatever mode.
-            match std::fs::remove_file(&unfinished) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&unfinished)?;
-            file.write_all(content)?;
-            file.sync_all()?;
-            std::fs::rename(&unfinished, &path)?;
-            // Without this the name may be lost although the content is on disk.
-            File::open(&self.path)?.sync_all()
-        };
-        write().map_err(|error| system(&path, &error))?;
+        });
+        appeared.map_err(|error| system(&path, &error))?;
         Ok(path)
     }
 }

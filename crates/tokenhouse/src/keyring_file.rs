@@ -4,13 +4,15 @@
 //! it appears under its name whole or not at all, and who comes second takes what is there.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use engine::keyring::Keyring;
 use zeroize::Zeroizing;
+
+use crate::new_file::appear;
 
 /// Where the keyring is, or is to be.
 #[derive(Debug, Clone)]
@@ -81,39 +83,11 @@ impl KeyringFile {
     /// # Errors
     /// When the system refuses.
     pub fn write(&self, keyring: &Keyring) -> Result<bool, KeyringFileError> {
-        let directory = self
-            .path
-            .parent()
-            .filter(|path| !path.as_os_str().is_empty());
-        let directory = directory.unwrap_or(Path::new("."));
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.new", std::process::id()));
-        let unfinished = directory.join(name);
-        let write = || {
-            // A crash may have left one, of whatever mode.
-            match std::fs::remove_file(&unfinished) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&unfinished)?;
-            file.write_all(keyring.to_text().as_bytes())?;
-            file.sync_all()?;
-            // Unlike a rename, a link never takes the place of a file that another node has made meanwhile.
-            let linked = std::fs::hard_link(&unfinished, &self.path);
-            std::fs::remove_file(&unfinished)?;
-            // Without this the name may be lost although the content is on disk.
-            File::open(directory)?.sync_all()?;
-            match linked {
-                Ok(()) => Ok(true),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-                Err(error) => Err(error),
-            }
-        };
-        write().map_err(|error| self.refuse(error))
+        let unfinished = self.path.with_file_name(name);
+        let text = keyring.to_text();
+        appear(&self.path, &unfinished, text.as_bytes()).map_err(|error| self.refuse(error))
     }
 }
 

@@ -16,6 +16,7 @@ pub mod exit;
 pub mod keyring_file;
 mod logs;
 mod metrics;
+mod new_file;
 mod open;
 mod reach;
 pub mod serve;

@@ -10,7 +10,7 @@ use engine::record::Record;
 use engine::store::StoreError;
 
 use super::rows::{Parameter, each, text, try_each};
-use super::script::{CHUNK_ROWS, Check, Script};
+use super::script::{CHUNK_ROWS, Check, Script, stale};
 use crate::columns::{integer, json};
 use crate::nouns::record_columns as columns;
 
@@ -115,10 +115,6 @@ fn taken() -> StoreError {
     StoreError::Taken {
         space: "record".to_owned(),
     }
-}
-
-fn stale() -> StoreError {
-    StoreError::Stale
 }
 
 /// Adds the statements for these writes, each of another record.

@@ -32,6 +32,11 @@ pub(super) enum Check<'a> {
     Places(Vec<&'a Place>),
 }
 
+/// The refusal of a check of rows: one of them was not there in the version that the batch replaces.
+pub(super) fn stale() -> StoreError {
+    StoreError::Stale
+}
+
 /// One statement.
 pub(super) struct Step<'a> {
     sql: &'static str,

@@ -12,7 +12,7 @@ use engine::store::StoreError;
 use engine::token::Token;
 
 use super::rows::{Parameter, each, text, try_each};
-use super::script::{CHUNK_ROWS, Check, Script};
+use super::script::{CHUNK_ROWS, Check, Script, stale};
 use crate::columns::{integer, json};
 use crate::nouns::token_columns as columns;
 
@@ -132,10 +132,6 @@ fn taken() -> StoreError {
     StoreError::Taken {
         space: "token".to_owned(),
     }
-}
-
-fn stale() -> StoreError {
-    StoreError::Stale
 }
 
 /// Adds the statements for these writes, each of another token.

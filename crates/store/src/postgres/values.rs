@@ -11,7 +11,7 @@ use engine::store::StoreError;
 use engine::value::Value;
 
 use super::rows::{Parameter, each, text, try_each};
-use super::script::{CHUNK_ROWS, Check, Script};
+use super::script::{CHUNK_ROWS, Check, Script, stale};
 use crate::columns::{integer, json};
 
 /// Bytes of content in one statement, unless a single value is larger.
@@ -44,10 +44,6 @@ fn taken() -> StoreError {
     StoreError::Taken {
         space: "value".to_owned(),
     }
-}
-
-fn stale() -> StoreError {
-    StoreError::Stale
 }
 
 /// Adds the statements for these writes. Inserts, changes and removals are each of another value.
