@@ -26,7 +26,8 @@ use proptest::prelude::*;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::rig::{Rig, tags_of};
+use crate::backend::{Backend, any_backend};
+use crate::rig::{Rig, Time, tags_of};
 
 const TAGS: [&str; 3] = ["a", "b", "c"];
 const CONTENTS: [&str; 3] = ["A", "B", "C"];
@@ -119,8 +120,8 @@ fn in_force(token: &Modelled, now: i64) -> bool {
     token.state == State::Active && token.expires_at.is_none_or(|at| at > now)
 }
 
-async fn run(steps: Vec<Step>) {
-    let rig = Rig::with_live_entries(4).await;
+async fn run(backend: Backend, steps: Vec<Step>) {
+    let rig = Rig::set_up(backend, 4, Time::Stands).await;
     let container = rig.record("collection", "c", None).await;
     let before = rig
         .engine
@@ -484,7 +485,7 @@ fn block_on(case: impl Future<Output = ()>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
-    fn store_events_and_model_agree(steps in proptest::collection::vec(step(), 1..60)) {
-        block_on(run(steps));
+    fn store_events_and_model_agree(backend in any_backend(), steps in proptest::collection::vec(step(), 1..60)) {
+        block_on(run(backend, steps));
     }
 }

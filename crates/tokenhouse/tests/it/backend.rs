@@ -1,12 +1,13 @@
 //! The stores that the program can run on, each fresh for one test, and a look into them from outside.
 //!
 //! The one thing to know: a test that takes a [`Backend`] stands in its file's table `on_each_store!`, which runs it once on
-//! each of them. There are no copies, and a backend that is added here is added to all of them.
+//! each of them, or is a property that takes any. There are no copies, and a backend that is added here is added to all of them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine::store::Store;
+use proptest::prelude::{Just, Strategy, prop_oneof};
 use rusqlite::OpenFlags;
 use rusqlite::types::Value;
 use tempfile::TempDir;
@@ -16,6 +17,11 @@ use tempfile::TempDir;
 pub(crate) enum Backend {
     Sqlite,
     Postgres,
+}
+
+/// Any kind, for cases that are made at random.
+pub(crate) fn any_backend() -> impl Strategy<Value = Backend> {
+    prop_oneof![2 => Just(Backend::Sqlite), 1 => Just(Backend::Postgres)]
 }
 
 /// Makes a test for each store of each of these functions, which take a [`Backend`].

@@ -4,7 +4,6 @@
 //! refused never is. The program is the real one, killed with SIGKILL, again and again on the same directory. Each client
 //! ([`Writer`]) keeps its own books and compares them after every restart; the rows as such are looked at in `rows.rs`.
 
-mod connection;
 mod infisical;
 mod mindbridge;
 mod piiano;
@@ -21,7 +20,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use self::connection::Connection;
+use crate::connection::Connection;
 
 /// How often it is killed.
 const ROUNDS: usize = 5;

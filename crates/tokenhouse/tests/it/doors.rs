@@ -18,6 +18,7 @@ use utoipa::openapi::OpenApi;
 use web::native::{Operator, default_realm};
 
 use crate::app::TestServer;
+use crate::backend::{Backend, on_each_store};
 
 /// One operation, and the status for each kind of caller that has no business there. Where a door is open to everybody,
 /// the columns have the status of success.
@@ -418,8 +419,8 @@ const FRONTEND: &str = "default:development.unleash-frontend-token";
 const ADMIN: &str = "*:*.unleash-admin-token";
 
 impl House {
-    async fn open() -> Self {
-        let server = TestServer::start(&Variables::new()).await;
+    async fn open(backend: Backend) -> Self {
+        let server = TestServer::start_on(backend, &[], &Variables::new()).await;
         issue_powerless_key(&server).await;
         let key = [
             ("authorization", "Bearer pvaultauth"),
@@ -550,9 +551,19 @@ async fn issue_powerless_key(server: &TestServer) {
         .unwrap();
 }
 
-#[tokio::test]
-async fn unleash() {
-    let house = House::open().await;
+on_each_store! {
+    unleash,
+    piiano,
+    mindbridge,
+    infisical,
+    another_tenants_token_is_refused_at_every_door_that_knows_tenants,
+    native,
+    control,
+    documents_are_served,
+}
+
+async fn unleash(backend: Backend) {
+    let house = House::open(backend).await;
     compare("unleash", UNLEASH, &house.document("unleash"));
     // An administrator has no business where SDKs come in, and they none where it does.
     let powerless = |row: &Row| {
@@ -562,9 +573,8 @@ async fn unleash() {
     house.try_all(UNLEASH, powerless, POWERLESS_KEY).await;
 }
 
-#[tokio::test]
-async fn piiano() {
-    let house = House::open().await;
+async fn piiano(backend: Backend) {
+    let house = House::open(backend).await;
     compare("piiano", PIIANO, &house.document("piiano"));
     let powerless = |_: &Row| format!("Bearer {POWERLESS_KEY}");
     house
@@ -572,9 +582,8 @@ async fn piiano() {
         .await;
 }
 
-#[tokio::test]
-async fn mindbridge() {
-    let house = House::open().await;
+async fn mindbridge(backend: Backend) {
+    let house = House::open(backend).await;
     compare("mindbridge", MINDBRIDGE, &house.document("mindbridge"));
     let headers = [
         ("authorization", "Bearer mindbridge-dev-token"),
@@ -596,9 +605,8 @@ async fn mindbridge() {
         .await;
 }
 
-#[tokio::test]
-async fn infisical() {
-    let house = House::open().await;
+async fn infisical(backend: Backend) {
+    let house = House::open(backend).await;
     compare("infisical", INFISICAL, &house.document("infisical"));
     let powerless = |_: &Row| format!("Bearer {}", house.machines.token[1]);
     let foreign = format!("Bearer {FRONTEND}");
@@ -606,9 +614,8 @@ async fn infisical() {
 }
 
 /// Inside a vault, a tenant is a wall: a key with every right does not reach over it when the request names another.
-#[tokio::test]
-async fn another_tenants_token_is_refused_at_every_door_that_knows_tenants() {
-    let house = House::open().await;
+async fn another_tenants_token_is_refused_at_every_door_that_knows_tenants(backend: Backend) {
+    let house = House::open(backend).await;
     let send = async |method: &str, path: &str, tenant: &str, body: String| {
         let headers = [
             ("authorization", "Bearer pvaultauth"),
@@ -650,16 +657,14 @@ async fn another_tenants_token_is_refused_at_every_door_that_knows_tenants() {
     );
 }
 
-#[tokio::test]
-async fn native() {
-    let house = House::open().await;
+async fn native(backend: Backend) {
+    let house = House::open(backend).await;
     compare("native", NATIVE, &house.document("native"));
     house.try_all(NATIVE, |_| ADMIN.to_owned(), FRONTEND).await;
 }
 
-#[tokio::test]
-async fn control() {
-    let house = House::open().await;
+async fn control(backend: Backend) {
+    let house = House::open(backend).await;
     let app = &house.server.app;
     let doors = app.control_doors(std::sync::Arc::new(String::new));
     let rows: Vec<_> = NATIVE.iter().chain(CONTROL).collect();
@@ -714,9 +719,8 @@ async fn control() {
 }
 
 /// What the documents on the wire say is what the doors are compared with.
-#[tokio::test]
-async fn documents_are_served() {
-    let house = House::open().await;
+async fn documents_are_served(backend: Backend) {
+    let house = House::open(backend).await;
     for (name, rows) in [
         ("unleash", UNLEASH),
         ("piiano", PIIANO),

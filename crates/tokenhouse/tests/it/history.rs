@@ -15,6 +15,7 @@ use engine::verbs::records::RecordEdit;
 use engine::verbs::update::{Edit, Field, Guard, Update};
 use serde_json::json;
 
+use crate::backend::{Backend, on_each_store};
 use crate::rig::Rig;
 
 /// The changes of a history in short.
@@ -68,9 +69,14 @@ async fn restate(rig: &Rig, record: RecordId, what: &'static str) {
     done.await.unwrap();
 }
 
-#[tokio::test]
-async fn whoever_deletes_what_a_token_hangs_from_is_in_its_history_for_good() {
-    let rig = Rig::new().await;
+on_each_store! {
+    whoever_deletes_what_a_token_hangs_from_is_in_its_history_for_good,
+    a_history_longer_than_a_page_still_knows_what_is_above,
+    histories_are_for_those_who_may_see_records_too,
+}
+
+async fn whoever_deletes_what_a_token_hangs_from_is_in_its_history_for_good(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let owner = rig.record("owner", "o", None).await;
     let method = rig.record("method", "m", Some(owner)).await;
     let other = rig.record("method", "n", Some(owner)).await;
@@ -117,9 +123,8 @@ async fn whoever_deletes_what_a_token_hangs_from_is_in_its_history_for_good() {
     );
 }
 
-#[tokio::test]
-async fn a_history_longer_than_a_page_still_knows_what_is_above() {
-    let rig = Rig::new().await;
+async fn a_history_longer_than_a_page_still_knows_what_is_above(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let owner = rig.record("owner", "o", None).await;
     let token = issue_below(&rig, owner).await.id;
     for number in 0..engine::limits::PAGE_ROWS {
@@ -132,9 +137,8 @@ async fn a_history_longer_than_a_page_still_knows_what_is_above() {
     assert_eq!(told[1].0, "token.updated");
 }
 
-#[tokio::test]
-async fn histories_are_for_those_who_may_see_records_too() {
-    let rig = Rig::new().await;
+async fn histories_are_for_those_who_may_see_records_too(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let owner = rig.record("owner", "o", None).await;
     let token = issue_below(&rig, owner).await.id;
     let unknown = TokenId(owner.0);

@@ -27,6 +27,7 @@ use tower::ServiceExt as _;
 use web::dialects::{Dialect, Mint};
 
 use crate::app::TestServer;
+use crate::backend::{Backend, on_each_store};
 
 const DETAILS: &str = "/api/v1/identities/details";
 const CLIENTS: usize = 16;
@@ -43,7 +44,11 @@ struct House {
 
 impl House {
     async fn open(variables: &Variables) -> Self {
-        let server = TestServer::start(variables).await;
+        Self::open_on(Backend::Sqlite, variables).await
+    }
+
+    async fn open_on(backend: Backend, variables: &Variables) -> Self {
+        let server = TestServer::start_on(backend, &[], variables).await;
         let headers = [("content-type", "application/json")];
         let body = json!({ "email": "ann@example.com", "password": "correct horse", "organization": "Acme" });
         let path = "/api/v1/admin/bootstrap";
@@ -149,9 +154,15 @@ async fn sixteen_clients(house: &Arc<House>, token: &str, from: &[Ipv4Addr]) -> 
     sum
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_sixteen_clients_exactly_as_many_calls_succeed_as_the_limit_says() {
-    let house = Arc::new(House::open(&Variables::new()).await);
+on_each_store! {
+    of_sixteen_clients_exactly_as_many_calls_succeed_as_the_limit_says,
+    calls_from_elsewhere_burn_no_use_not_even_at_once_with_good_ones,
+    nobody_keeps_a_token_alive_by_renaming_it,
+    an_identity_whose_protection_was_answered_is_not_deleted,
+}
+
+async fn of_sixteen_clients_exactly_as_many_calls_succeed_as_the_limit_says(backend: Backend) {
+    let house = Arc::new(House::open_on(backend, &Variables::new()).await);
     let limit = json!({ "accessTokenNumUsesLimit": LIMIT });
     let (id, token) = house.token(limit).await;
     let sum = sixteen_clients(&house, &token, &[Ipv4Addr::LOCALHOST]).await;
@@ -159,9 +170,8 @@ async fn of_sixteen_clients_exactly_as_many_calls_succeed_as_the_limit_says() {
     assert_eq!(house.uses(&id).await, LIMIT);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn calls_from_elsewhere_burn_no_use_not_even_at_once_with_good_ones() {
-    let house = Arc::new(House::open(&Variables::new()).await);
+async fn calls_from_elsewhere_burn_no_use_not_even_at_once_with_good_ones(backend: Backend) {
+    let house = Arc::new(House::open_on(backend, &Variables::new()).await);
     let here = Ipv4Addr::LOCALHOST;
     let config = json!({
         "accessTokenNumUsesLimit": LIMIT,
@@ -319,9 +329,8 @@ async fn whoever_has_the_machine_gets_in_again() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_keeps_a_token_alive_by_renaming_it() {
-    let house = Arc::new(House::open(&Variables::new()).await);
+async fn nobody_keeps_a_token_alive_by_renaming_it(backend: Backend) {
+    let house = Arc::new(House::open_on(backend, &Variables::new()).await);
     for _ in 0..10 {
         let (id, token) = house.token(json!({})).await;
         let path = format!("/api/v1/auth/token-auth/tokens/{id}");
@@ -351,9 +360,8 @@ async fn nobody_keeps_a_token_alive_by_renaming_it() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_identity_whose_protection_was_answered_is_not_deleted() {
-    let house = Arc::new(House::open(&Variables::new()).await);
+async fn an_identity_whose_protection_was_answered_is_not_deleted(backend: Backend) {
+    let house = Arc::new(House::open_on(backend, &Variables::new()).await);
     for _ in 0..40 {
         let new = json!({ "name": "ci", "organizationId": house.organization });
         let made = house.post("/api/v1/identities", new).await;

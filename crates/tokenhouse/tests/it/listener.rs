@@ -23,6 +23,7 @@ use tokio_rustls::TlsConnector;
 use web::native::default_realm;
 
 use crate::app::TestServer;
+use crate::backend::{Backend, on_each_store};
 
 /// Long enough for a busy machine, short enough to fail.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -270,10 +271,11 @@ async fn a_dialect_may_have_a_listener_of_its_own() {
     );
 }
 
-#[tokio::test]
-async fn what_ended_is_purged_at_intervals_unless_its_product_keeps_it() {
+on_each_store! { what_ended_is_purged_at_intervals_unless_its_product_keeps_it }
+
+async fn what_ended_is_purged_at_intervals_unless_its_product_keeps_it(backend: Backend) {
     let flags = [("purge_interval", "50ms"), ("retention", "1h")];
-    let server = start(&flags).await;
+    let server = TestServer::start_on(backend, &flags, &Variables::new()).await;
     let engine = &server.app.engine;
     let mut issued = Vec::new();
     for dialect in ["piiano", "unleash"] {

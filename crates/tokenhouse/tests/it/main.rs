@@ -8,6 +8,7 @@ mod app;
 mod audit;
 mod backend;
 mod cli;
+mod connection;
 mod copy;
 mod crash;
 mod doors;

@@ -13,6 +13,7 @@ use tokio::sync::Barrier;
 use web::native::default_realm;
 
 use crate::app::{Answer, TestServer};
+use crate::backend::{Backend, on_each_store};
 
 const CLIENTS: usize = 16;
 const ROUNDS: i64 = 100;
@@ -47,9 +48,14 @@ async fn events(server: &TestServer) -> Vec<Event> {
     engine.events(&caller, None, 500).await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_sixteen_that_save_one_version_exactly_one_wins() {
-    let server = Arc::new(TestServer::start(&Variables::new()).await);
+on_each_store! {
+    of_sixteen_that_save_one_version_exactly_one_wins,
+    of_sixteen_that_want_one_name_exactly_one_gets_it,
+    each_change_leaves_one_event_and_refused_ones_leave_theirs,
+}
+
+async fn of_sixteen_that_save_one_version_exactly_one_wins(backend: Backend) {
+    let server = Arc::new(TestServer::start_on(backend, &[], &Variables::new()).await);
     let made = create(&server, "raced").await;
     let path = format!("{TOKENS}/{}", made["id"].as_str().unwrap());
     let before = events(&server).await.len();
@@ -103,9 +109,8 @@ async fn of_sixteen_that_save_one_version_exactly_one_wins() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_sixteen_that_want_one_name_exactly_one_gets_it() {
-    let server = Arc::new(TestServer::start(&Variables::new()).await);
+async fn of_sixteen_that_want_one_name_exactly_one_gets_it(backend: Backend) {
+    let server = Arc::new(TestServer::start_on(backend, &[], &Variables::new()).await);
     let clients = (0..CLIENTS).map(|_| {
         let server = Arc::clone(&server);
         tokio::spawn(async move {
@@ -129,9 +134,8 @@ async fn of_sixteen_that_want_one_name_exactly_one_gets_it() {
     assert_eq!(page.json()["totalElements"], 1);
 }
 
-#[tokio::test]
-async fn each_change_leaves_one_event_and_refused_ones_leave_theirs() {
-    let server = TestServer::start(&Variables::new()).await;
+async fn each_change_leaves_one_event_and_refused_ones_leave_theirs(backend: Backend) {
+    let server = TestServer::start_on(backend, &[], &Variables::new()).await;
     let before = events(&server).await.len();
     let made = create(&server, "traced").await;
     let path = format!("{TOKENS}/{}", made["id"].as_str().unwrap());

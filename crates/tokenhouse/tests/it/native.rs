@@ -13,6 +13,7 @@ use tower::ServiceExt as _;
 use web::native::Operator;
 
 use crate::app::TestServer;
+use crate::backend::{Backend, on_each_store};
 
 struct Control {
     router: Router,
@@ -20,8 +21,8 @@ struct Control {
 }
 
 impl Control {
-    async fn open() -> Self {
-        let server = TestServer::start(&Variables::new()).await;
+    async fn open(backend: Backend) -> Self {
+        let server = TestServer::start_on(backend, &[], &Variables::new()).await;
         let router = server
             .app
             .control_doors(std::sync::Arc::new(String::new))
@@ -58,9 +59,15 @@ impl Control {
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 const PATCH: &str = "application/merge-patch+json";
 
-#[tokio::test]
-async fn a_token_is_issued_changed_and_revoked_and_its_history_tells() {
-    let control = Control::open().await;
+on_each_store! {
+    a_token_is_issued_changed_and_revoked_and_its_history_tells,
+    lists_are_paged_and_realms_named,
+    bad_input_is_refused_clearly_and_changes_nothing,
+    a_name_that_is_also_a_place_moves_it,
+}
+
+async fn a_token_is_issued_changed_and_revoked_and_its_history_tells(backend: Backend) {
+    let control = Control::open(backend).await;
     let issue = json!({
         "dialect": "unleash", "class": "client", "name": "ci",
         "permissions": ["project:default", "environment:development"],
@@ -160,9 +167,8 @@ async fn a_token_is_issued_changed_and_revoked_and_its_history_tells() {
     );
 }
 
-#[tokio::test]
-async fn lists_are_paged_and_realms_named() {
-    let control = Control::open().await;
+async fn lists_are_paged_and_realms_named(backend: Backend) {
+    let control = Control::open(backend).await;
     let (_, _, realms) = control.send("GET", "/v1/realms", &[], "").await;
     let realms = realms["realms"].as_array().unwrap();
     assert_eq!(realms.len(), web::dialects::ALL.len());
@@ -197,9 +203,8 @@ async fn lists_are_paged_and_realms_named() {
     assert_eq!(pages, 3);
 }
 
-#[tokio::test]
-async fn bad_input_is_refused_clearly_and_changes_nothing() {
-    let control = Control::open().await;
+async fn bad_input_is_refused_clearly_and_changes_nothing(backend: Backend) {
+    let control = Control::open(backend).await;
     let unleash = |more: &str| format!(r#"{{"realm":"unleash"{more}}}"#);
     for (body, status) in [
         (String::new(), 400),
@@ -281,9 +286,8 @@ async fn bad_input_is_refused_clearly_and_changes_nothing() {
     assert_eq!(list["tokens"].as_array().unwrap().len(), 3);
 }
 
-#[tokio::test]
-async fn a_name_that_is_also_a_place_moves_it() {
-    let control = Control::open().await;
+async fn a_name_that_is_also_a_place_moves_it(backend: Backend) {
+    let control = Control::open(backend).await;
     let issue = async |name: &str| {
         let body = json!({ "dialect": "mindbridge", "name": name });
         let (status, _, token) = control.post(body).await;

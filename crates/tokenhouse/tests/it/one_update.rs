@@ -22,6 +22,7 @@ use uuid::Uuid;
 use web::native::default_realm;
 
 use crate::app::{Answer, TestServer};
+use crate::backend::{Backend, on_each_store};
 
 /// Seconds between the making of the tokens and their update, so that no instant is equal by chance.
 const LATER_SECS: i64 = 90;
@@ -143,8 +144,8 @@ async fn send(server: &TestServer, spoken: &Spoken) -> Answer {
 }
 
 /// A house with the token of a dialect, some time later.
-async fn house(dialect: &str) -> (TestServer, RealmId, Case) {
-    let server = TestServer::start(&Variables::new()).await;
+async fn house(backend: Backend, dialect: &str) -> (TestServer, RealmId, Case) {
+    let server = TestServer::start_on(backend, &[], &Variables::new()).await;
     let realm = server
         .app
         .engine
@@ -221,11 +222,14 @@ fn newest<'a>(after: &'a Snapshot, before: &Snapshot) -> &'a Event {
     &after.done[before.done.len()]
 }
 
-#[tokio::test]
-async fn an_update_leaves_the_same_behind_in_every_language() {
+on_each_store! {
+    an_update_leaves_the_same_behind_in_every_language,
+}
+
+async fn an_update_leaves_the_same_behind_in_every_language(backend: Backend) {
     for opener in web::dialects::ALL {
-        let (spoken_to, realm, case) = house(opener.name).await;
-        let (asked, same_realm, same_case) = house(opener.name).await;
+        let (spoken_to, realm, case) = house(backend, opener.name).await;
+        let (asked, same_realm, same_case) = house(backend, opener.name).await;
         let before = Snapshot::of(&spoken_to, realm).await;
         let equal = Snapshot::of(&asked, same_realm).await;
         assert_eq!(

@@ -49,22 +49,12 @@ pub(crate) enum Time {
 }
 
 impl Rig {
-    /// A fresh one.
-    pub(crate) async fn new() -> Self {
-        Self::on(Backend::Sqlite).await
-    }
-
-    /// The same on this kind of store.
+    /// One on a fresh store of this kind.
     pub(crate) async fn on(backend: Backend) -> Self {
         Self::set_up(backend, 1_000, Time::Stands).await
     }
 
     /// The same with a live index of this size.
-    pub(crate) async fn with_live_entries(live_entries: usize) -> Self {
-        Self::set_up(Backend::Sqlite, live_entries, Time::Stands).await
-    }
-
-    /// A fresh one on this kind of store, with a live index of this size.
     pub(crate) async fn set_up(backend: Backend, live_entries: usize, time: Time) -> Self {
         let store = FreshStore::new(backend).await;
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(START).unwrap()));

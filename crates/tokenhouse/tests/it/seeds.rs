@@ -15,6 +15,7 @@ use tokenhouse::config::Variables;
 use web::dialects::{ALL, Dialect, Environment, FirstCredential, Mint, piiano};
 
 use crate::app::TestServer;
+use crate::backend::{Backend, on_each_store};
 use crate::rig::Rig;
 
 const ADMIN: &str = "*:*.unleash-admin-token";
@@ -53,9 +54,17 @@ async fn is_good(rig: &Rig, key: &str) -> bool {
     }
 }
 
-#[tokio::test]
-async fn a_vaults_key_is_generated_once_and_follows_its_setting() {
-    let rig = Rig::new().await;
+on_each_store! {
+    a_vaults_key_is_generated_once_and_follows_its_setting,
+    the_documented_key_is_dead_outside_development,
+    eight_starts_at_once_make_one_first_token,
+    eight_starts_at_once_put_one_setting_in_force,
+    the_limit_of_tokens_holds_under_concurrency,
+    a_store_that_is_away_is_a_503_in_every_dialects_words,
+}
+
+async fn a_vaults_key_is_generated_once_and_follows_its_setting(backend: Backend) {
+    let rig = Rig::on(backend).await;
     let (dialect, first) = vault(&rig, None, false).await;
     let generated = first[0].secret.expose().to_owned();
     assert!(is_good(&rig, &generated).await);
@@ -101,9 +110,8 @@ async fn a_vaults_key_is_generated_once_and_follows_its_setting() {
     assert!(!is_good(&rig, "First-key-of-2026").await);
 }
 
-#[tokio::test]
-async fn the_documented_key_is_dead_outside_development() {
-    let rig = Rig::new().await;
+async fn the_documented_key_is_dead_outside_development(backend: Backend) {
+    let rig = Rig::on(backend).await;
     vault(&rig, None, true).await;
     assert!(is_good(&rig, "pvaultauth").await);
     let rig = rig.reopened().await;
@@ -155,10 +163,9 @@ async fn eight_starts(
     (shown, tokens.len())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eight_starts_at_once_make_one_first_token() {
+async fn eight_starts_at_once_make_one_first_token(backend: Backend) {
     for opener in ALL {
-        let rig = Arc::new(Rig::new().await);
+        let rig = Arc::new(Rig::on(backend).await);
         let earnest = environment(None, false);
         let (shown, there) = eight_starts(&rig, opener.name, &earnest).await;
         assert_eq!((shown.len(), there), (1, 1), "{}", opener.name);
@@ -171,9 +178,8 @@ async fn eight_starts_at_once_make_one_first_token() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eight_starts_at_once_put_one_setting_in_force() {
-    let rig = Arc::new(Rig::new().await);
+async fn eight_starts_at_once_put_one_setting_in_force(backend: Backend) {
+    let rig = Arc::new(Rig::on(backend).await);
     for key in ["First-key-of-2026", "Second-key-of-2026"] {
         let (shown, _) = eight_starts(&rig, "piiano", &environment(Some(key), false)).await;
         assert!(shown.is_empty());
@@ -184,10 +190,9 @@ async fn eight_starts_at_once_put_one_setting_in_force() {
     assert_eq!(tokens.len(), 2);
 }
 
-#[tokio::test]
-async fn the_limit_of_tokens_holds_under_concurrency() {
+async fn the_limit_of_tokens_holds_under_concurrency(backend: Backend) {
     let limit = ("UNLEASH_API_TOKENS_LIMIT".to_owned(), "40".to_owned());
-    let server = Arc::new(TestServer::start(&Variables::from([limit])).await);
+    let server = Arc::new(TestServer::start_on(backend, &[], &Variables::from([limit])).await);
     let creates = (0..80).map(|number| {
         let server = Arc::clone(&server);
         tokio::spawn(async move {
@@ -214,9 +219,8 @@ async fn the_limit_of_tokens_holds_under_concurrency() {
     assert_eq!(made, 37);
 }
 
-#[tokio::test]
-async fn a_store_that_is_away_is_a_503_in_every_dialects_words() {
-    let server = TestServer::start(&Variables::new()).await;
+async fn a_store_that_is_away_is_a_503_in_every_dialects_words(backend: Backend) {
+    let server = TestServer::start_on(backend, &[], &Variables::new()).await;
     server.app.engine.close().await;
     for (path, authorization, field) in [
         ("/api/admin/api-tokens", ADMIN, "name"),

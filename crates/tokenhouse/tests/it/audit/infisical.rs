@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::trail::{Call, Refusal, Told, Trail, bearer, nobody};
+use crate::backend::{Backend, any_backend};
 
 const AUTH: &str = "/api/v1/auth/token-auth";
 const IDENTITIES: &str = "/api/v1/identities";
@@ -191,8 +192,8 @@ fn changed(subject: Subject, id: Uuid, version: u64, before: Value, after: Value
 }
 
 impl Model {
-    async fn open() -> Self {
-        let trail = Trail::open("infisical", &[]).await;
+    async fn open(backend: Backend) -> Self {
+        let trail = Trail::open(backend, "infisical", &[]).await;
         let jwt = trail.credential("Infisical");
         let first = trail
             .app
@@ -462,10 +463,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
     #[test]
     fn identities_and_their_tokens_agree_with_their_trail(
-        steps in proptest::collection::vec(step(), 20..70)
+        backend in any_backend(), steps in proptest::collection::vec(step(), 20..70)
     ) {
         super::block_on(async {
-            let mut model = Model::open().await;
+            let mut model = Model::open(backend).await;
             // Two to begin with, of whom one may do everything and one cannot give credentials away.
             for (who, role) in [0, 1].into_iter().enumerate() {
                 model.create(None, ROLES[role]).await;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::trail::{Answer, Call, Refusal, Told, Trail, bearer, nobody};
+use crate::backend::{Backend, any_backend};
 
 const TOKENS: &str = "/api/v1/api-tokens";
 const ONE: &str = "/api/v1/api-tokens/{id}";
@@ -154,8 +155,8 @@ fn date_time(secs: i64) -> String {
 }
 
 impl Model {
-    async fn open() -> Self {
-        let trail = Trail::open("mindbridge", &[]).await;
+    async fn open(backend: Backend) -> Self {
+        let trail = Trail::open(backend, "mindbridge", &[]).await;
         let secret = trail.credential("MindBridge");
         let listed = trail
             .app
@@ -523,10 +524,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
     #[test]
     fn tokens_saved_by_version_agree_with_their_trail(
-        steps in proptest::collection::vec(step(), 20..80)
+        backend in any_backend(), steps in proptest::collection::vec(step(), 20..80)
     ) {
         super::block_on(async {
-            let mut model = Model::open().await;
+            let mut model = Model::open(backend).await;
             // Two to begin with, so that somebody else calls.
             for (number, permissions) in [15, 5].into_iter().enumerate() {
                 model.create(None, Naming::Of(number), permissions, 1_000).await;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::trail::{Answer, Call, Refusal, Told, Trail};
+use crate::backend::{Backend, any_backend};
 
 const KEY: &str = "Audit-admin-key-1";
 const WEAK: &str = "Audit-key-without-capabilities-1";
@@ -111,8 +112,9 @@ struct Model {
 }
 
 impl Model {
-    async fn open() -> Self {
-        let mut trail = Trail::open("piiano", &[("PVAULT_SERVICE_ADMIN_API_KEY", KEY)]).await;
+    async fn open(backend: Backend) -> Self {
+        let mut trail =
+            Trail::open(backend, "piiano", &[("PVAULT_SERVICE_ADMIN_API_KEY", KEY)]).await;
         let engine = trail.app.engine.clone();
         let first = engine.list(&trail.caller, None, 2).await.unwrap().0;
         assert_eq!(first.len(), 1);
@@ -408,9 +410,9 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
     #[test]
-    fn data_tokens_agree_with_their_trail(steps in proptest::collection::vec(step(), 20..70)) {
+    fn data_tokens_agree_with_their_trail(backend in any_backend(), steps in proptest::collection::vec(step(), 20..70)) {
         super::block_on(async {
-            let mut model = Model::open().await;
+            let mut model = Model::open(backend).await;
             for (weak, step) in steps {
                 model.perform(weak, step).await;
                 model.agree().await;

@@ -18,13 +18,13 @@ use engine::realm::RealmId;
 use engine::{Engine, Parts};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokenhouse::app::App;
 use tokenhouse::config::{Layers, Settings, Variables};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 use web::native::default_realm;
 
+use crate::backend::{Backend, FreshStore};
 use crate::rig::START;
 
 /// A row that changed, as an event must tell it.
@@ -84,7 +84,7 @@ pub(super) struct Trail {
     credentials: Vec<(String, String)>,
     clock: Arc<ManualClock>,
     router: axum::Router,
-    directory: TempDir,
+    store: FreshStore,
     /// Events that are there before the first call.
     before: usize,
     done: Vec<Done>,
@@ -97,7 +97,7 @@ pub(super) struct Closed {
     pub(super) engine: Engine,
     pub(super) caller: Caller,
     pub(super) rows: Replayed,
-    _directory: TempDir,
+    _store: FreshStore,
 }
 
 /// Rows by what they are of, with their version.
@@ -121,10 +121,9 @@ pub(super) fn bearer(id: Uuid, name: &str) -> Actor {
     }
 }
 
-async fn parts(directory: &TempDir, clock: &Arc<ManualClock>, seed: u64) -> Parts {
-    let url = format!("sqlite://{}", directory.path().join("store.db").display());
+async fn parts(store: &FreshStore, clock: &Arc<ManualClock>, seed: u64) -> Parts {
     Parts {
-        store: store::open(&url, store::Options::default()).await.unwrap(),
+        store: store.open().await,
         keyring: Keyring::generate(&SeededEntropy::new(11)),
         clock: Arc::clone(clock) as _,
         entropy: Arc::new(SeededEntropy::new(seed)),
@@ -135,17 +134,16 @@ async fn parts(directory: &TempDir, clock: &Arc<ManualClock>, seed: u64) -> Part
 
 impl Trail {
     /// A house that has had its first start, seen from one dialect.
-    pub(super) async fn open(dialect: &str, variables: &[(&str, &str)]) -> Self {
-        let directory = TempDir::new().unwrap();
+    pub(super) async fn open(backend: Backend, dialect: &str, variables: &[(&str, &str)]) -> Self {
+        let store = FreshStore::new(backend).await;
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(START).unwrap()));
-        let data = ("data".to_owned(), directory.path().display().to_string());
         let variables = variables
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let variables: Variables = variables.collect();
-        let layers = Layers::new([data].into(), variables).unwrap();
+        let layers = Layers::new(BTreeMap::new(), variables).unwrap();
         let settings = Settings::resolve(&layers, false).unwrap();
-        let app = App::open(parts(&directory, &clock, 1).await, &settings)
+        let app = App::open(parts(&store, &clock, 1).await, &settings)
             .await
             .unwrap();
         let credentials = app.seed().await.unwrap().into_iter();
@@ -168,7 +166,7 @@ impl Trail {
             credentials,
             clock,
             router,
-            directory,
+            store,
             before,
             done: Vec::new(),
             refused: BTreeMap::new(),
@@ -274,7 +272,7 @@ impl Trail {
     pub(super) async fn close(self) -> Closed {
         self.app.engine.close().await;
         drop((self.router, self.app));
-        let engine = Engine::new(parts(&self.directory, &self.clock, 2).await);
+        let engine = Engine::new(parts(&self.store, &self.clock, 2).await);
         engine.bind().await.unwrap();
         let all = every_event(&engine, &self.caller).await;
         for event in &all {
@@ -298,7 +296,7 @@ impl Trail {
             engine,
             caller: self.caller,
             rows,
-            _directory: self.directory,
+            _store: self.store,
         }
     }
 }

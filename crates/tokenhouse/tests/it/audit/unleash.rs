@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::trail::{Answer, Call, Refusal, Told, Trail, bearer, nobody};
+use crate::backend::{Backend, any_backend};
 
 const ADMIN: &str = "*:*.audit-admin-token";
 const TOKENS: &str = "/api/admin/api-tokens";
@@ -96,8 +97,8 @@ fn value_told(version_is_new: bool) -> Told {
 }
 
 impl Model {
-    async fn open() -> Self {
-        let mut trail = Trail::open("unleash", &[("INIT_ADMIN_API_TOKENS", ADMIN)]).await;
+    async fn open(backend: Backend) -> Self {
+        let mut trail = Trail::open(backend, "unleash", &[("INIT_ADMIN_API_TOKENS", ADMIN)]).await;
         trail.secret(ADMIN);
         let first = trail
             .app
@@ -342,9 +343,9 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
     #[test]
-    fn expiries_agree_with_their_trail(steps in proptest::collection::vec(step(), 20..70)) {
+    fn expiries_agree_with_their_trail(backend in any_backend(), steps in proptest::collection::vec(step(), 20..70)) {
         super::block_on(async {
-            let mut model = Model::open().await;
+            let mut model = Model::open(backend).await;
             for (who, step) in steps {
                 model.perform(who, step).await;
                 model.agree().await;

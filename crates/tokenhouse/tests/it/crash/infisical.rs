@@ -7,8 +7,8 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::connection::Connection;
 use super::{Numbers, Writer};
+use crate::connection::Connection;
 
 const AUTH: &str = "/api/v1/auth/token-auth";
 const IDENTITIES: &str = "/api/v1/identities";

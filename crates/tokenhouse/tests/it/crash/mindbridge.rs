@@ -6,8 +6,8 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::connection::Connection;
 use super::{Numbers, Writer};
+use crate::connection::Connection;
 
 const TOKENS: &str = "/api/v1/api-tokens";
 const CLIENTS: usize = 2;

@@ -5,8 +5,8 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::connection::Connection;
 use super::{Numbers, Writer};
+use crate::connection::Connection;
 
 /// The administrator's key.
 pub(super) const KEY: &str = "Crash-test-admin-key-1";

@@ -5,8 +5,8 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::connection::Connection;
 use super::{Numbers, Writer};
+use crate::connection::Connection;
 
 /// The first start's admin token.
 pub(super) const ADMIN: &str = "*:*.crash-test-admin-token";

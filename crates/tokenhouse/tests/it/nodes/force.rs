@@ -93,30 +93,49 @@ async fn a_change_is_in_force_on_every_node_when_its_call_returns() {
     panic!("holds stay: {}", house.sql(left));
 }
 
+/// So many tokens are in use with an index of a hundredth of that.
+const TOKENS_IN_USE: usize = 10_000;
+const SMALL: &str = "live_entries=100";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_memory_that_is_far_too_small_changes_nothing() {
     let house = House::new();
-    let small = [
+    let settings = [
         "--set",
-        "live_entries=100",
+        SMALL,
         "--set",
         "environment.UNLEASH_API_TOKENS_LIMIT=100000",
     ];
-    let nodes = house.three(&small).await;
-    // So many in use that each verify pushes another one out.
+    let nodes = Arc::new(house.three(&settings).await);
     let mut fillers = JoinSet::new();
-    let nodes = Arc::new(nodes);
     for number in 0..16 {
-        let nodes = Arc::clone(&nodes);
+        let mut client = Client::of(&nodes[number % nodes.len()]);
         fillers.spawn(async move {
-            let mut client = Client::of(&nodes[number % nodes.len()]);
-            for token in 0..100 {
-                let secret = client.issue(&format!("filler-{number}-{token}")).await;
-                assert!(client.is_good(&secret).await);
+            let mut secrets = Vec::new();
+            for token in 0..TOKENS_IN_USE / 16 {
+                secrets.push(client.issue(&format!("filler-{number}-{token}")).await);
             }
+            secrets
         });
     }
-    fillers.join_all().await;
+    let in_use: Vec<String> = fillers.join_all().await.into_iter().flatten().collect();
+    assert_eq!(in_use.len(), TOKENS_IN_USE);
+    // Each of them is asked for while the others are written, so that what is remembered goes and comes all the time.
+    let in_use = Arc::new(in_use);
+    let mut readers = JoinSet::new();
+    for number in 0..nodes.len() {
+        let mut client = Client::of(&nodes[number]);
+        let in_use = Arc::clone(&in_use);
+        readers.spawn(async move {
+            let mut refused = 0;
+            for secret in in_use.iter().skip(number).step_by(3) {
+                refused += usize::from(!client.is_good(secret).await);
+            }
+            refused
+        });
+    }
     let counts = by_eight_clients(&nodes, 20).await;
     assert_eq!((counts.stale, counts.refused), (0, 0), "{counts:?}");
+    let refused: usize = readers.join_all().await.into_iter().sum();
+    assert_eq!(refused, 0, "of those that nobody changes");
 }

@@ -7,19 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use engine::entropy::{Entropy as _, SeededEntropy};
-use http_body_util::{BodyExt as _, Full};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
 use postgres_server::Server;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
 
 use super::proxy::Proxy;
 use crate::cli::Served;
+use crate::connection::Connection;
 
 pub(super) const ADMIN: &str = "*:*.an-admin-token-for-nodes";
 const TOKENS: &str = "/api/admin/api-tokens";
@@ -155,7 +150,7 @@ impl Node {
 /// A client of one node.
 pub(super) struct Client {
     address: String,
-    connection: Option<SendRequest<Full<Bytes>>>,
+    connection: Option<Connection>,
 }
 
 impl Client {
@@ -189,31 +184,11 @@ impl Client {
         authorization: &str,
         body: Option<Value>,
     ) -> Option<(u16, Value)> {
-        if self.connection.as_ref().is_none_or(SendRequest::is_closed) {
-            let stream = TcpStream::connect(&self.address).await.ok()?;
-            let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
-            tokio::spawn(connection);
-            self.connection = Some(sender);
+        if self.connection.as_ref().is_none_or(Connection::is_closed) {
+            self.connection = Some(Connection::open(&self.address).await?);
         }
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost")
-            .header("authorization", authorization);
-        let body = match body {
-            Some(body) => {
-                request = request.header("content-type", "application/json");
-                body.to_string()
-            }
-            None => String::new(),
-        };
-        let request = request.body(Full::new(body.into())).unwrap();
-        let sender = self.connection.as_mut()?;
-        sender.ready().await.ok()?;
-        let (parts, body) = sender.send_request(request).await.ok()?.into_parts();
-        let body = body.collect().await.ok()?.to_bytes();
-        let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        Some((parts.status.as_u16(), json))
+        let connection = self.connection.as_mut()?;
+        connection.send(method, path, authorization, body).await
     }
 
     /// A fresh token's secret.
@@ -253,9 +228,7 @@ impl Client {
             other => panic!("{other:?}"),
         }
     }
-}
 
-impl Client {
     /// The expiry of each token in the list, by its secret.
     pub(super) async fn expiries(&mut self) -> Vec<(String, String)> {
         let answer = self.ask("GET", TOKENS, ADMIN, None).await;

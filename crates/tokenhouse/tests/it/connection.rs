@@ -1,6 +1,7 @@
-//! One connection to a server that may be killed at any moment.
+//! One connection to a server that may be killed, stopped or cut off at any moment.
 //!
-//! The one thing to know: `None` is the server's death and nothing else; an answer that was not expected fails the test.
+//! The one thing to know: `None` is a server that is not there any more and nothing else; an answer that was not expected
+//! fails the test.
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
@@ -11,18 +12,23 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 /// A connection; of no more use once an answer has been `None`.
-pub(super) struct Connection(SendRequest<Full<Bytes>>);
+pub(crate) struct Connection(SendRequest<Full<Bytes>>);
 
 impl Connection {
-    pub(super) async fn open(address: &str) -> Option<Self> {
+    pub(crate) async fn open(address: &str) -> Option<Self> {
         let stream = TcpStream::connect(address).await.ok()?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
         Some(Self(sender))
     }
 
+    /// Whether the other side has closed it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// One call; its body is sent as JSON, and an answer that is none is null.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &mut self,
         method: &str,
         path: &str,
@@ -48,7 +54,7 @@ impl Connection {
     }
 
     /// The same where only one status is right.
-    pub(super) async fn expect(
+    pub(crate) async fn expect(
         &mut self,
         expected: u16,
         method: &str,
