@@ -95,6 +95,7 @@ async fn a_change_is_in_force_on_every_node_when_its_call_returns() {
 
 /// So many tokens are in use with an index of a hundredth of that.
 const TOKENS_IN_USE: usize = 10_000;
+const FILLERS: usize = 50;
 const SMALL: &str = "live_entries=100";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,11 +109,12 @@ async fn a_memory_that_is_far_too_small_changes_nothing() {
     ];
     let nodes = Arc::new(house.three(&settings).await);
     let mut fillers = JoinSet::new();
-    for number in 0..16 {
-        let mut client = Client::of(&nodes[number % nodes.len()]);
+    // Through one node, so that many of them share a transaction.
+    for number in 0..FILLERS {
+        let mut client = Client::of(&nodes[0]);
         fillers.spawn(async move {
             let mut secrets = Vec::new();
-            for token in 0..TOKENS_IN_USE / 16 {
+            for token in 0..TOKENS_IN_USE / FILLERS {
                 secrets.push(client.issue(&format!("filler-{number}-{token}")).await);
             }
             secrets
