@@ -15,7 +15,18 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tokenhouse"));
+    alone(Path::new(env!("CARGO_BIN_EXE_tokenhouse")))
+}
+
+/// The program of the schema before, which `upgrade/run.sh` builds beside it.
+pub(crate) fn former_program() -> Command {
+    let path = Path::new(env!("CARGO_BIN_EXE_tokenhouse")).with_file_name("former-tokenhouse");
+    assert!(path.exists(), "upgrade/run.sh builds {}", path.display());
+    alone(&path)
+}
+
+fn alone(path: &Path) -> Command {
+    let mut command = Command::new(path);
     // The developer's own environment must not decide.
     command.env_clear().stdin(Stdio::null());
     command
@@ -56,7 +67,15 @@ impl Served {
     }
 
     pub(crate) fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut child = program()
+        Self::start_program(program(), arguments, environment)
+    }
+
+    pub(crate) fn start_program(
+        mut program: Command,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut child = program
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .envs(environment.iter().copied())

@@ -3,6 +3,7 @@
 //! The one thing to know: a node is killed, stopped and cut off by its own process id and proxy; nothing here reaches
 //! another test's.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::proxy::Proxy;
-use crate::cli::Served;
+use crate::cli::{Served, program};
 use crate::connection::Connection;
 
 pub(super) const ADMIN: &str = "*:*.an-admin-token-for-nodes";
@@ -36,6 +37,7 @@ pub(super) struct Node {
     pub(super) served: Served,
     pub(super) proxy: Proxy,
     arguments: Vec<String>,
+    program: fn() -> Command,
 }
 
 impl House {
@@ -82,14 +84,20 @@ impl House {
 
     /// Starts a node with these settings beside the common ones.
     pub(super) async fn node(&self, settings: &[&str]) -> Node {
+        self.node_of(program, settings).await
+    }
+
+    /// The same of this program.
+    pub(super) async fn node_of(&self, program: fn() -> Command, settings: &[&str]) -> Node {
         let proxy = Proxy::start(self.server().port()).await;
         let mut arguments = self.arguments(proxy.port());
         arguments.extend(settings.iter().map(|word| (*word).to_owned()));
-        let served = start(&arguments).await;
+        let served = start(program, &arguments).await;
         Node {
             served,
             proxy,
             arguments,
+            program,
         }
     }
 
@@ -121,12 +129,12 @@ impl House {
     }
 }
 
-async fn start(arguments: &[String]) -> Served {
+async fn start(program: fn() -> Command, arguments: &[String]) -> Served {
     let arguments = arguments.to_vec();
     let started = tokio::task::spawn_blocking(move || {
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let environment = [("INIT_ADMIN_API_TOKENS", ADMIN)];
-        Served::start_with(&words, &environment)
+        Served::start_program(program(), &words, &environment)
     });
     started.await.unwrap()
 }
@@ -141,7 +149,7 @@ impl Node {
         self.served.signal(Signal::KILL);
         drop(self.served);
         Self {
-            served: start(&self.arguments).await,
+            served: start(self.program, &self.arguments).await,
             ..self
         }
     }

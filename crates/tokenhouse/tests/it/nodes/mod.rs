@@ -10,3 +10,4 @@ mod house;
 mod proxy;
 mod races;
 mod starts;
+mod upgrade;
