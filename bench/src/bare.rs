@@ -1,7 +1,8 @@
-//! The other side of every ratio: a handler of the same framework that reads
-//! the request's body and answers a body of a given size, and does nothing
-//! else. It runs as a process of its own, as the server does, so that both have
-//! their runtime and their memory to themselves.
+//! The other side of every ratio: a handler of the same framework that reads the request's body, answers a body of a
+//! given size, and does nothing else.
+//!
+//! The one thing to know: it runs as a process of its own, as the server does, so that both have their runtime and their
+//! memory to themselves.
 
 use std::io::Write;
 

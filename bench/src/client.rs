@@ -1,6 +1,7 @@
-//! One keep-alive connection and the exchange of one request on it. There is no
-//! pool: a connection belongs to one worker, so "16 connections" in a table
-//! means sixteen sockets that each carry one request at a time.
+//! One keep-alive connection and the exchange of one request on it.
+//!
+//! The one thing to know: there is no pool. A connection belongs to one worker, so "16 connections" in a table means
+//! sixteen sockets that each carry one request at a time.
 
 use std::net::SocketAddr;
 

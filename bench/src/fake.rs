@@ -1,6 +1,7 @@
-//! A stand-in for the server in the tests of the generator, with the manners
-//! that the generator must notice. It knows only the calls that the scenarios
-//! make, in the shapes of the products; it says nothing about the server.
+//! A stand-in for the server in the tests of the generator, with the manners that the generator must notice.
+//!
+//! The one thing to know: it knows only the calls that the scenarios make, in the shapes of the products; it says nothing
+//! about the server.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

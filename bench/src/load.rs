@@ -1,7 +1,7 @@
-//! The closed loop: each worker owns one connection, sends a request, waits for
-//! the whole answer and sends the next. A closed loop slows down with its
-//! server, so its percentiles say how long a caller waits at this number of
-//! callers, not what would happen under a given number of arrivals per second.
+//! The closed loop: each worker owns one connection, sends a request, waits for the whole answer and sends the next.
+//!
+//! The one thing to know: a closed loop slows down with its server, so its percentiles say how long a caller waits at
+//! this number of callers, not what would happen under a given number of arrivals per second.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

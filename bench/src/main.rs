@@ -1,9 +1,8 @@
-//! The load generator: starts the real server and, beside it, a bare handler of
-//! the same framework, drives both with the same requests and prints what the
-//! server makes of each in requests per second, latencies and their ratio.
-//! Generator and servers share the machine, so a figure without its ratio means
-//! little; and a run in which anything was refused has no figures at all: it
-//! exits with 1.
+//! The load generator: starts the real server and, beside it, a bare handler of the same framework, drives both with the
+//! same requests and prints what the server makes of each in requests per second, latencies and their ratio.
+//!
+//! The one thing to know: generator and servers share the machine, so a figure without its ratio means little; and a run
+//! in which anything was refused has no figures at all: it exits with 1.
 
 mod bare;
 mod client;

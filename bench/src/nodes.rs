@@ -1,6 +1,7 @@
-//! Updates on PostgreSQL, through one node and through one of three, beside
-//! pgbench writing the same rows in one transaction each. The nodes besides the
-//! first are asked nothing: what is measured is what a write waits for them.
+//! Updates on PostgreSQL, through one node and through one of three, beside pgbench writing the same rows in one
+//! transaction each.
+//!
+//! The one thing to know: the nodes besides the first are asked nothing: what is measured is what a write waits for them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

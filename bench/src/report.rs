@@ -1,6 +1,7 @@
-//! The tables. They are Markdown, so that a run can be pasted into the
-//! performance page as it is. The ratio is the figure that travels: requests per
-//! second of one machine say nothing about another.
+//! The tables, in Markdown, so that a run can be pasted into the performance page as it is.
+//!
+//! The one thing to know: the ratio is the figure that travels: requests per second of one machine say nothing about
+//! another.
 
 use std::fmt::Write;
 

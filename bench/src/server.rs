@@ -1,7 +1,7 @@
-//! A server as a child process: start it, learn its port, read its memory, stop
-//! it. The output of the child is read to its end all the time: a pipe that
-//! nobody empties fills up after 64 KiB of log lines, and the server would then
-//! stand still in the middle of a measurement.
+//! A server as a child process: start it, learn its port, read its memory, stop it.
+//!
+//! The one thing to know: the output of the child is read to its end all the time. A pipe that nobody empties fills up
+//! after 64 KiB of log lines, and the server would then stand still in the middle of a measurement.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};

@@ -1,6 +1,7 @@
-//! The bench program as its user meets it: arguments, exit codes, and the bare
-//! handler as a process. A whole run needs the server's program, which a test
-//! of this package cannot name; `make bench` is that test.
+//! The bench program as its user meets it: arguments, exit codes, and the bare handler as a process.
+//!
+//! The one thing to know: a whole run needs the server's program, which a test of this package cannot name; `make bench`
+//! is that test.
 
 #![allow(clippy::unwrap_used)]
 

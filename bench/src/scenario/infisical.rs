@@ -1,7 +1,7 @@
-//! Infisical: `GET /api/v1/identities/details`, by which its clients learn
-//! whether a token is good, and `PATCH /api/v1/auth/token-auth/tokens/{id}` with
-//! a new name for one token. Both belong to one set-up, because an instance can
-//! be set up only once.
+//! Infisical: `GET /api/v1/identities/details`, by which its clients learn whether a token is good, and `PATCH
+//! /api/v1/auth/token-auth/tokens/{id}` with a new name for one token.
+//!
+//! The one thing to know: both belong to one set-up, because an instance can be set up only once.
 
 use http_body_util::Full;
 use hyper::body::Bytes;

@@ -1,8 +1,8 @@
-//! MindBridge: `GET /api/v1/api-tokens/current`, by which its clients learn what
-//! a token is, and `PUT /api/v1/api-tokens/{id}` with a new name, guarded by the
-//! version. A guarded update cannot be repeated by many at once on one token
-//! (all but one would be refused, rightly), so the updates go round many tokens:
-//! so many that no two requests for the same one are under way together.
+//! MindBridge: `GET /api/v1/api-tokens/current`, by which its clients learn what a token is, and `PUT
+//! /api/v1/api-tokens/{id}` with a new name, guarded by the version.
+//!
+//! The one thing to know: a guarded update cannot be repeated by many at once on one token (all but one would be refused,
+//! rightly), so the updates go round many tokens: so many that no two requests for the same one are under way together.
 
 use http_body_util::Full;
 use hyper::body::Bytes;

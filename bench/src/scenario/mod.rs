@@ -1,8 +1,8 @@
-//! What is measured: for each scenario the calls that prepare it, the request
-//! that is repeated, and a check afterwards that the server did what it
-//! acknowledged. Each repeated request differs from the one before: an update
-//! to the state that is there already may be answered without a write, and
-//! would then measure nothing.
+//! What is measured: for each scenario the calls that prepare it, the request that is repeated, and a check afterwards
+//! that the server did what it acknowledged.
+//!
+//! The one thing to know: each repeated request differs from the one before. An update to the state that is there already
+//! may be answered without a write, and would then measure nothing.
 
 mod infisical;
 mod mindbridge;

@@ -1,6 +1,7 @@
-//! `PATCH /api/pvlt/1.0/data/collections/{collection}/tokens` with new tags for
-//! one token, selected by its id. The token is owned by a stored object, so that
-//! object and collection are looked at too, as for a real vault's tokens.
+//! `PATCH /api/pvlt/1.0/data/collections/{collection}/tokens` with new tags for one token, selected by its id.
+//!
+//! The one thing to know: the token is owned by a stored object, so that object and collection are looked at too, as for
+//! a real vault's tokens.
 
 use http_body_util::Full;
 use hyper::body::Bytes;

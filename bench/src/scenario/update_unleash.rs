@@ -1,6 +1,7 @@
-//! `PUT /api/admin/api-tokens/{secret}` with a new expiry, for one token or
-//! round robin over many. One token shows what happens when every write wants
-//! the same row, many show what grouping of unrelated writes brings.
+//! `PUT /api/admin/api-tokens/{secret}` with a new expiry, for one token or round robin over many.
+//!
+//! The one thing to know: one token shows what happens when every write wants the same row, many show what grouping of
+//! unrelated writes brings.
 
 use http_body_util::Full;
 use hyper::body::Bytes;

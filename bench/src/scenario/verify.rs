@@ -1,6 +1,6 @@
-//! `POST /edge/validate` with one token: the shortest way through the server to
-//! the live index and back. It needs no credentials, so nothing but the token
-//! in the body is looked up.
+//! `POST /edge/validate` with one token: the shortest way through the server to the live index and back.
+//!
+//! The one thing to know: it needs no credentials, so nothing but the token in the body is looked up.
 
 use http_body_util::Full;
 use hyper::body::Bytes;

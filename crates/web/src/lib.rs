@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use engine::Engine;
@@ -111,7 +111,14 @@ fn wrap(engine: &Engine, router: Router) -> Router {
     let service = tower::ServiceBuilder::new()
         .layer(shortened)
         .service(followed);
-    Router::new().fallback_service(service.map_response(IntoResponse::into_response))
+    Router::new().fallback_service(service.map_response(|response| {
+        let mut response = IntoResponse::into_response(response);
+        // The router says what a route takes, whatever its dialect answers; where that is "there is no such thing", it is odd.
+        if response.status() == StatusCode::NOT_FOUND {
+            response.headers_mut().remove(header::ALLOW);
+        }
+        response
+    }))
 }
 
 /// Who answers a path that no route knows: the dialect with the longest prefix above it, else the house.

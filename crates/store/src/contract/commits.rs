@@ -1,4 +1,7 @@
 //! What a commit promises: whole or nothing, once, and only over what it was decided on.
+//!
+//! The one thing to know: a batch that is refused must leave nothing, so each test looks at all rows afterwards and not
+//! only at the answer.
 
 use engine::batch::{Batch, MarkWrite, RecordWrite, TokenWrite, ValueWrite};
 use engine::event::Subject;

@@ -1,4 +1,7 @@
 //! What a commit and a read promise when others are at work: nothing lost, nothing half, refusals alone.
+//!
+//! The one thing to know: nothing here waits for a schedule that may come or not; what must hold, holds under each of
+//! them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

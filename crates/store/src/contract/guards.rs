@@ -1,4 +1,7 @@
 //! What a commit refuses: another version, an id that is there, a place that somebody else holds, a broken batch.
+//!
+//! The one thing to know: the refusal says what is wrong (`Stale`, `Taken` and where), because dialects answer these
+//! differently.
 
 use engine::batch::{LocatorWrite, MarkWrite, RecordWrite, TokenWrite, ValueWrite};
 use engine::locator::Holder;

@@ -1,4 +1,6 @@
 //! Uses, and the life of a store: opening, closing, readiness.
+//!
+//! The one thing to know: uses are counted beside the tokens and have no event, so nothing here may move a version.
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
 //! What a query brings along, and what it does not.
+//!
+//! The one thing to know: a row that was asked for and is not there is an answer too, which a decision may rest on.
 
 use engine::batch::RecordWrite;
 use engine::limits;

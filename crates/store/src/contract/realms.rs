@@ -1,4 +1,7 @@
 //! Realms: the same ids and keys in two of them are different rows, for every method.
+//!
+//! The one thing to know: a method that forgets its realm passes every other test, so a new one is added to the list
+//! here.
 
 use engine::batch::{MarkWrite, RecordWrite, TokenWrite, ValueWrite};
 use engine::event::Subject;

@@ -1,4 +1,7 @@
 //! Walks in pages: in order, without gaps or repeats.
+//!
+//! The one thing to know: rows that are written or removed while a walk goes on may be in it or not; all others are in it
+//! exactly once.
 
 use engine::batch::{RecordWrite, ValueWrite};
 use engine::event::{Event, EventId, Outcome, Subject};

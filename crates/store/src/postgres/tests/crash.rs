@@ -1,5 +1,7 @@
 //! A server that crashes and comes back: nothing acknowledged is lost, nothing refused is there, and nobody restarts
 //! anything here.
+//!
+//! The one thing to know: the server is the test's own and flushes, unlike the one that the other tests share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

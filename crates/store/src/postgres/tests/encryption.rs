@@ -1,4 +1,6 @@
 //! TLS toward the server: what each mode encrypts and whom it believes.
+//!
+//! The one thing to know: that a connection was made proves nothing; the server is asked whether it is encrypted.
 
 use postgres_server::Server;
 

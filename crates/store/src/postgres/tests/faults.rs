@@ -1,5 +1,8 @@
 //! Commits that fail although the database is well: nothing happens twice, nothing is lost, and what cannot be known is
 //! said to be unknown.
+//!
+//! The one thing to know: a fault is put before or after the real COMMIT, so that the client sees the same error and the
+//! truth differs.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,6 @@
 //! Groups: one transaction for all that has gathered, refusals alone.
+//!
+//! The one thing to know: that calls share a transaction is seen from the server's counter, not from how long they take.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

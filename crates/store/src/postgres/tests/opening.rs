@@ -1,4 +1,6 @@
 //! Opening: what is refused, and whether the refusal says what to do without showing the password.
+//!
+//! The one thing to know: the message is all that an operator has, so it is the message that is tested.
 
 use std::time::Duration;
 

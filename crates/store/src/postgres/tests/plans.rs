@@ -1,4 +1,6 @@
 //! Plans: a statement reads the rows it needs, also while nobody has counted how many there are.
+//!
+//! The one thing to know: a new table has no statistics, and a plan made then would read it from end to end until it has.
 
 use std::time::Duration;
 

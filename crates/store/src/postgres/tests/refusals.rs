@@ -1,4 +1,6 @@
 //! What is refused, and alone: damaged rows, statements that take too long; and sessions that were left in the middle.
+//!
+//! The one thing to know: whoever shares a transaction or a session with such a one must notice nothing.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
 //! What lies on the disk: after a crash, after a deletion, after somebody has damaged it.
+//!
+//! The one thing to know: files are copied, cut and read as bytes here, behind the store's back.
 
 use engine::batch::ValueWrite;
 use engine::store::{Lookup, StoreError};

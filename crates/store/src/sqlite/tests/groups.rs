@@ -1,4 +1,7 @@
 //! Groups: one transaction for all that has gathered, refusals alone, losses together.
+//!
+//! The one thing to know: a loss (disk full, an I/O error) is everybody's in the group, because their one flush is what
+//! failed.
 
 use engine::batch::{TokenWrite, ValueWrite};
 use engine::store::{Lookup, StoreError};

@@ -1,4 +1,6 @@
 //! Opening: what is refused, and whether the refusal says what to do.
+//!
+//! The one thing to know: whatever is refused is left as it was, also by a program that could have mended it.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

@@ -11,7 +11,7 @@ use engine::verbs::records::NewRecord;
 use super::Vault;
 use super::call::Call;
 use super::collections::{Showing, draft};
-use super::error::{Failure, HttpError};
+use super::error::{AnyRefusal, Failure, HttpError};
 use super::records::{self, CollectionBody};
 use super::vocabulary::schema::Collection;
 
@@ -32,7 +32,7 @@ use super::vocabulary::schema::Collection;
             (String = "application/pvschema"),
         )),
         (status = 400, description = "The request is invalid", body = HttpError),
-        (status = 401, description = "The key is missing or wrong", body = HttpError),
+        AnyRefusal,
         (status = 403, description = "Rights are missing", body = HttpError),
         (status = 404, description = "A data type is not found", body = HttpError),
         (status = 409, description = "A collection of this name exists", body = HttpError),

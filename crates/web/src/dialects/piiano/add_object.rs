@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::Vault;
 use super::call::{Call, answer};
 use super::caller::Purpose;
-use super::error::{Failure, HttpError};
+use super::error::{AnyRefusal, Failure, HttpError};
 use super::values::Given;
 use super::vocabulary::expiration::Expiration;
 
@@ -42,11 +42,10 @@ pub(super) struct Added {
     responses(
         (status = 200, description = "The object's ID", body = Added),
         (status = 400, description = "The request is invalid, or a value does not fit its type", body = HttpError),
-        (status = 401, description = "The key is missing or wrong", body = HttpError),
+        AnyRefusal,
         (status = 403, description = "Rights are missing, or a tenant does not fit", body = HttpError),
         (status = 404, description = "The collection or a property is not found", body = HttpError),
         (status = 409, description = "The ID or a unique value is taken", body = HttpError),
-        (status = 501, description = "Objects that belong to others, and imports, are not served yet", body = HttpError),
     )
 )]
 pub(super) async fn handler(

@@ -11,7 +11,7 @@ use super::Vault;
 use super::answers::Count;
 use super::call::{Call, answer};
 use super::caller::Purpose;
-use super::error::{Failure, HttpError};
+use super::error::{AnyRefusal, Failure, HttpError};
 
 #[utoipa::path(
     get,
@@ -28,7 +28,7 @@ use super::error::{Failure, HttpError};
     responses(
         (status = 200, description = "The numbers", body = Count),
         (status = 400, description = "The request is invalid", body = HttpError),
-        (status = 401, description = "The key is missing or wrong", body = HttpError),
+        AnyRefusal,
         (status = 403, description = "Rights are missing", body = HttpError),
         (status = 404, description = "The collection is not found", body = HttpError),
     )

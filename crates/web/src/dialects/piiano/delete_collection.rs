@@ -12,7 +12,7 @@ use engine::error::Missing;
 
 use super::Vault;
 use super::call::{Call, nothing};
-use super::error::{Failure, HttpError};
+use super::error::{AnyRefusal, Failure, HttpError};
 
 #[utoipa::path(
     delete,
@@ -28,7 +28,7 @@ use super::error::{Failure, HttpError};
     responses(
         (status = 200, description = "The collection is deleted"),
         (status = 400, description = "The request is invalid", body = HttpError),
-        (status = 401, description = "The key is missing or wrong", body = HttpError),
+        AnyRefusal,
         (status = 403, description = "Rights are missing", body = HttpError),
         (status = 404, description = "The collection is not found", body = HttpError),
     )

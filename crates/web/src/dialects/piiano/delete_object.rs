@@ -13,7 +13,7 @@ use engine::error::Missing;
 use super::Vault;
 use super::call::{Call, nothing};
 use super::caller::Purpose;
-use super::error::{Failure, HttpError};
+use super::error::{AnyRefusal, Failure, HttpError};
 use super::selecting::ARCHIVED;
 
 #[utoipa::path(
@@ -33,7 +33,7 @@ use super::selecting::ARCHIVED;
     responses(
         (status = 200, description = "The object is deleted"),
         (status = 400, description = "The request is invalid", body = HttpError),
-        (status = 401, description = "The key is missing or wrong", body = HttpError),
+        AnyRefusal,
         (status = 403, description = "Rights are missing, or a tenant does not fit", body = HttpError),
         (status = 404, description = "The collection or the object is not found", body = HttpError),
     )

@@ -12,7 +12,7 @@ use engine::selection::Selection;
 use super::Vault;
 use super::call::{Call, nothing};
 use super::caller::Purpose;
-use super::error::{Failure, HttpError};
+use super::error::{AnyRefusal, Failure, HttpError};
 use super::requests::QueryToken;
 use super::selecting::{ARCHIVED, Unknown, which};
 
@@ -36,10 +36,9 @@ use super::selecting::{ARCHIVED, Unknown, which};
     responses(
         (status = 200, description = "All matching tokens are deleted"),
         (status = 400, description = "The request is invalid", body = HttpError),
-        (status = 401, description = "The key is missing or wrong", body = HttpError),
+        AnyRefusal,
         (status = 403, description = "Rights are missing, or a tenant does not fit", body = HttpError),
         (status = 404, description = "Nothing matches, or the collection is not found", body = HttpError),
-        (status = 413, description = "Too many tokens match", body = HttpError),
     )
 )]
 pub(super) async fn handler(

@@ -18,7 +18,7 @@ use super::Vault;
 use super::answers::DetokenizedToken;
 use super::call::{Call, answer};
 use super::caller::Purpose;
-use super::error::{Failure, HttpError};
+use super::error::{AnyRefusal, Failure, HttpError};
 use super::metadata::Groups;
 use super::objects::StoredObject;
 use super::records::TokenBody;
@@ -50,10 +50,9 @@ const AGGREGATED: &str = "include_aggregated_data";
     responses(
         (status = 200, description = "The rows, by creation; empty if nothing matches", body = Vec<DetokenizedToken>),
         (status = 400, description = "The request is invalid", body = HttpError),
-        (status = 401, description = "The key is missing or wrong", body = HttpError),
+        AnyRefusal,
         (status = 403, description = "Rights are missing, or a tenant does not fit", body = HttpError),
         (status = 404, description = "The collection, an object or a property is not found", body = HttpError),
-        (status = 413, description = "Too many tokens match", body = HttpError),
     )
 )]
 pub(super) async fn handler(

@@ -10,13 +10,31 @@ use engine::Error;
 use engine::error::{Conflict, Forbidden, Missing};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use super::records;
 use super::vocabulary::query::{QueryError, QueryErrorKind};
 use super::vocabulary::schema::{SchemaError, SchemaErrorKind};
 use crate::kit::body::BodyError;
 use crate::kit::trace::RefusalReason;
+
+/// What any call may be refused with, beside what its own description says.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "only described, never built")]
+pub(super) enum AnyRefusal {
+    /// The key is missing or wrong
+    #[response(status = 401)]
+    Unauthenticated(HttpError),
+    /// The body is too large, or too many tokens match
+    #[response(status = 413)]
+    TooLarge(HttpError),
+    /// What is asked for is not served yet: delegation, encrypted objects, imports, objects that belong to others
+    #[response(status = 501)]
+    NotServed(HttpError),
+    /// The store does not answer
+    #[response(status = 503)]
+    Away(HttpError),
+}
 
 /// The body of every refusal.
 #[derive(Debug, Serialize, ToSchema)]

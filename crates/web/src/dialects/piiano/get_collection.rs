@@ -10,7 +10,7 @@ use axum::response::Response;
 use super::Vault;
 use super::call::Call;
 use super::collections::Showing;
-use super::error::{Failure, HttpError};
+use super::error::{AnyRefusal, Failure, HttpError};
 use super::vocabulary::schema::Collection;
 
 #[utoipa::path(
@@ -29,7 +29,7 @@ use super::vocabulary::schema::Collection;
             (String = "application/pvschema"),
         )),
         (status = 400, description = "The request is invalid", body = HttpError),
-        (status = 401, description = "The key is missing or wrong", body = HttpError),
+        AnyRefusal,
         (status = 403, description = "Rights are missing", body = HttpError),
         (status = 404, description = "The collection is not found", body = HttpError),
     )

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::Vault;
 use super::call::{Call, answer};
 use super::caller::Purpose;
-use super::error::{Failure, HttpError};
+use super::error::{AnyRefusal, Failure, HttpError};
 use super::selecting::ARCHIVED;
 use super::values::{ID, Properties, View};
 use super::vocabulary::builtin;
@@ -39,7 +39,7 @@ const SHOW_BUILTINS: &str = "show_builtins";
     responses(
         (status = 200, description = "Property → value", body = std::collections::HashMap<String, Value>),
         (status = 400, description = "The request is invalid", body = HttpError),
-        (status = 401, description = "The key is missing or wrong", body = HttpError),
+        AnyRefusal,
         (status = 403, description = "Rights are missing, or a tenant does not fit", body = HttpError),
         (status = 404, description = "The collection, the object or a property is not found", body = HttpError),
     )

@@ -12,7 +12,7 @@ use super::Vault;
 use super::answers::TokenMetadata;
 use super::call::{Call, answer};
 use super::caller::Purpose;
-use super::error::{Failure, HttpError};
+use super::error::{AnyRefusal, Failure, HttpError};
 use super::metadata::Groups;
 use super::requests::QueryToken;
 use super::selecting::{ARCHIVED, Unknown, which};
@@ -35,10 +35,9 @@ use super::selecting::{ARCHIVED, Unknown, which};
     responses(
         (status = 200, description = "The metadata, by creation; empty if nothing matches", body = Vec<TokenMetadata>),
         (status = 400, description = "The request is invalid", body = HttpError),
-        (status = 401, description = "The key is missing or wrong", body = HttpError),
+        AnyRefusal,
         (status = 403, description = "Rights are missing, or a tenant does not fit", body = HttpError),
         (status = 404, description = "The collection or an object is not found", body = HttpError),
-        (status = 413, description = "Too many tokens match", body = HttpError),
     )
 )]
 pub(super) async fn handler(

@@ -17,7 +17,7 @@ use super::Vault;
 use super::answers::TokenValue;
 use super::call::{Call, OpenCollection, answer};
 use super::caller::Purpose;
-use super::error::{Failure, HttpError};
+use super::error::{AnyRefusal, Failure, HttpError};
 use super::records::{self, TokenBody, TransactionBody};
 use super::requests::{self, InputObject, TokenType, TokenizeRequest};
 use super::source::Source;
@@ -52,11 +52,10 @@ const GLOBAL: &str = "global:";
     responses(
         (status = 200, description = "The tokens, in the order of the request", body = Vec<TokenValue>),
         (status = 400, description = "The request is invalid", body = HttpError),
-        (status = 401, description = "The key is missing or wrong", body = HttpError),
+        AnyRefusal,
         (status = 403, description = "Rights are missing, or a tenant does not fit", body = HttpError),
         (status = 404, description = "The collection, an object or a property is not found", body = HttpError),
         (status = 409, description = "An ID or a unique tag is taken", body = HttpError),
-        (status = 501, description = "Encrypted objects are not served yet", body = HttpError),
     )
 )]
 pub(super) async fn handler(

@@ -15,7 +15,7 @@ use engine::verbs::update::{Edit, Field, Guard, NewData, Update};
 use super::Vault;
 use super::call::{Call, OpenCollection, nothing};
 use super::caller::Purpose;
-use super::error::{Failure, HttpError};
+use super::error::{AnyRefusal, Failure, HttpError};
 use super::records::{self, TokenBody};
 use super::requests::{InputObject, QueryToken, TokenType, UpdateTokenRequest};
 use super::selecting::{ARCHIVED, Unknown, which};
@@ -44,12 +44,10 @@ use super::vocabulary::expiration::Expiration;
     responses(
         (status = 200, description = "All matching tokens are updated"),
         (status = 400, description = "The request is invalid, or the data of a matching token cannot be changed", body = HttpError),
-        (status = 401, description = "The key is missing or wrong", body = HttpError),
+        AnyRefusal,
         (status = 403, description = "Rights are missing, or a tenant does not fit", body = HttpError),
         (status = 404, description = "Nothing matches, or the collection, the object or a property is not found", body = HttpError),
         (status = 409, description = "A tag is not unique in its tenant", body = HttpError),
-        (status = 413, description = "Too many tokens match", body = HttpError),
-        (status = 501, description = "Encrypted objects are not served yet", body = HttpError),
     )
 )]
 pub(super) async fn handler(

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::call::{Call, answer};
-use super::error::{Failure, HttpError};
+use super::error::{AnyRefusal, Failure};
 use super::{Vault, records};
 
 /// The version of the product that is spoken, and that of the program that speaks it.
@@ -35,7 +35,7 @@ pub(super) struct About {
     summary = "Get the version",
     responses(
         (status = 200, description = "Which vault this is", body = About),
-        (status = 401, description = "The key is missing or wrong", body = HttpError),
+        AnyRefusal,
     )
 )]
 pub(super) async fn handler(

@@ -9,7 +9,7 @@ use axum::http::header::HeaderName;
 use axum::response::Response;
 
 use super::answer::{Answer, respond};
-use super::document::{ApiError, ClientFeatures};
+use super::document::{AnyRefusal, ApiError, ClientFeatures, OtherType};
 use super::error::{self, WireError};
 use super::incoming::Incoming;
 use super::wire::{FeatureList, FeatureQuery, separates_segments};
@@ -31,9 +31,8 @@ const REVISION: u64 = 0;
         (status = 200, description = "The empty set.", body = ClientFeatures),
         (status = 304, description = "The caller has it already (If-None-Match)."),
         (status = 400, description = "Unleash-Client-Spec is no version.", body = ApiError),
-        (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
-        (status = 403, description = "The token is of another type.", body = ApiError),
-        (status = 503, description = "The store does not answer.", body = ApiError),
+        AnyRefusal,
+        OtherType,
     ),
     security(("apiKey" = []))
 )]

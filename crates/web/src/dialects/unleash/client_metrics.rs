@@ -12,7 +12,7 @@ use engine::Error;
 use engine::secret::Secret;
 
 use super::answer::{Answer, respond};
-use super::document::{ApiError, BulkMetrics, ClientMetrics};
+use super::document::{AnyRefusal, ApiError, BulkMetrics, ClientMetrics, NotJson, OtherType};
 use super::error::WireError;
 use super::incoming::{Incoming, Reading};
 use super::schema::{parse_bulk, parse_metrics};
@@ -31,10 +31,9 @@ use super::{BACKEND_KINDS, Unleash};
     responses(
         (status = 202, description = "Heard."),
         (status = 400, description = "The body breaks a rule; without a body of its own if a date or count names nothing.", body = ApiError),
-        (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
-        (status = 403, description = "The token is of another type.", body = ApiError),
-        (status = 415, description = "The body is not JSON.", body = ApiError),
-        (status = 503, description = "The store does not answer.", body = ApiError),
+        AnyRefusal,
+        OtherType,
+        NotJson,
     ),
     security(("apiKey" = []))
 )]
@@ -65,10 +64,9 @@ async fn metrics(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireE
     responses(
         (status = 202, description = "Heard."),
         (status = 400, description = "The body breaks a rule; without a body of its own if a date or count names nothing.", body = ApiError),
-        (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
-        (status = 403, description = "The token is of another type.", body = ApiError),
-        (status = 415, description = "The body is not JSON.", body = ApiError),
-        (status = 503, description = "The store does not answer.", body = ApiError),
+        AnyRefusal,
+        OtherType,
+        NotJson,
     ),
     security(("apiKey" = []))
 )]
@@ -113,10 +111,9 @@ async fn bulk(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireErro
     responses(
         (status = 202, description = "Heard."),
         (status = 400, description = "The body is malformed.", body = ApiError),
-        (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
-        (status = 403, description = "The token is of another type.", body = ApiError),
-        (status = 415, description = "The body is not JSON.", body = ApiError),
-        (status = 503, description = "The store does not answer.", body = ApiError),
+        AnyRefusal,
+        OtherType,
+        NotJson,
     ),
     security(("apiKey" = []))
 )]

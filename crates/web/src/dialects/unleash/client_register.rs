@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
 use super::answer::{Answer, respond};
-use super::document::{ApiError, RegisterClient};
+use super::document::{AnyRefusal, ApiError, NotJson, OtherType, RegisterClient};
 use super::error::WireError;
 use super::incoming::{Incoming, Reading};
 use super::schema::parse_register;
@@ -27,10 +27,9 @@ use super::{BACKEND_KINDS, PRODUCT_VERSION, Unleash};
     responses(
         (status = 202, description = "Heard.", headers(("X-Unleash-Version" = String, description = "The version of the product that is spoken."))),
         (status = 400, description = "The body breaks a rule.", body = ApiError),
-        (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
-        (status = 403, description = "The token is of another type.", body = ApiError),
-        (status = 415, description = "The body is not JSON.", body = ApiError),
-        (status = 503, description = "The store does not answer.", body = ApiError),
+        AnyRefusal,
+        OtherType,
+        NotJson,
     ),
     security(("apiKey" = []))
 )]

@@ -11,7 +11,7 @@ use engine::permission::Action;
 
 use super::Unleash;
 use super::answer::{Answer, respond};
-use super::document::{ApiError, ApiToken, CreateApiToken};
+use super::document::{AnyRefusal, ApiError, ApiToken, CreateApiToken, NotJson};
 use super::error::{self, WireError};
 use super::incoming::Incoming;
 use super::list_tokens::instant;
@@ -32,11 +32,9 @@ use super::wire::{CREATED_LOCATION, CreateAnswer, UnkeptCreateAnswer};
     responses(
         (status = 201, description = "The token with its secret.", body = ApiToken, headers(("location" = String, description = "Always `api-tokens`."))),
         (status = 400, description = "The body breaks a rule, or the limit of tokens is reached.", body = ApiError),
-        (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
+        AnyRefusal,
         (status = 403, description = "The caller may not make tokens (of this type).", body = ApiError),
-        (status = 413, description = "The body has more than 100 KiB.", body = ApiError),
-        (status = 415, description = "The body is not JSON.", body = ApiError),
-        (status = 503, description = "The store does not answer.", body = ApiError),
+        NotJson,
     ),
     security(("apiKey" = []))
 )]

@@ -54,6 +54,11 @@ impl WireInstant {
         self.0
     }
 
+    /// The minute it lies in.
+    pub(super) const fn start_of_minute(self) -> Self {
+        Self(self.0 - self.0.rem_euclid(MILLIS_PER_MINUTE))
+    }
+
     /// Microseconds since the Unix epoch; the last three digits are zero.
     pub(super) const fn as_micros(self) -> i64 {
         // The years 1 to 9999 in microseconds use 58 of 63 bits.

@@ -8,7 +8,7 @@ use axum::response::Response;
 use engine::permission::Action;
 
 use super::answer::{Answer, respond};
-use super::document::ApiError;
+use super::document::{AnyRefusal, ApiError};
 use super::error::WireError;
 use super::incoming::Incoming;
 use super::selector::meanings;
@@ -27,9 +27,8 @@ use super::{TOKEN_SEGMENT, Unleash};
     responses(
         (status = 200, description = "Done, or there is no such token.", headers(("Tokenhouse-Matched" = String, description = "`1` if the token was there, `0` if not."))),
         (status = 400, description = "The token is not properly escaped, or a body is malformed.", body = ApiError),
-        (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
+        AnyRefusal,
         (status = 403, description = "The caller may not delete tokens (of this type).", body = ApiError),
-        (status = 503, description = "The store does not answer.", body = ApiError),
     ),
     security(("apiKey" = []))
 )]

@@ -5,12 +5,12 @@
 
 #![allow(dead_code, reason = "these types are only described, never built")]
 
-use utoipa::ToSchema;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, Info, InfoBuilder, OpenApi, OpenApiBuilder, RefOr, Schema,
 };
+use utoipa::{IntoResponses, ToSchema};
 
 /// What a token may be used for.
 #[derive(ToSchema)]
@@ -239,6 +239,36 @@ pub(super) struct ErrorDetail {
     pub message: String,
     /// Where, as in `/body/expiresAt`.
     pub path: Option<String>,
+}
+
+/// What any call may be refused with.
+#[derive(IntoResponses)]
+pub(super) enum AnyRefusal {
+    /// No credentials, or unknown ones.
+    #[response(status = 401)]
+    Unauthenticated(ApiError),
+    /// The body has more than 100 KiB.
+    #[response(status = 413)]
+    TooLarge(ApiError),
+    /// The store does not answer.
+    #[response(status = 503)]
+    Away(ApiError),
+}
+
+/// What an SDK's call may be refused with.
+#[derive(IntoResponses)]
+pub(super) enum OtherType {
+    /// The token is of another type.
+    #[response(status = 403)]
+    OtherType(ApiError),
+}
+
+/// What a call may be refused with whose body is looked into.
+#[derive(IntoResponses)]
+pub(super) enum NotJson {
+    /// The body is not JSON.
+    #[response(status = 415)]
+    NotJson(ApiError),
 }
 
 /// A refusal. The client and frontend APIs, and refusals of a body that cannot be parsed, have `message` alone.

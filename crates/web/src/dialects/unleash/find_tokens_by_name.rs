@@ -8,7 +8,7 @@ use axum::response::Response;
 use engine::permission::Action;
 
 use super::answer::{Answer, respond};
-use super::document::{ApiError, ApiTokens};
+use super::document::{AnyRefusal, ApiError, ApiTokens};
 use super::error::WireError;
 use super::incoming::Incoming;
 use super::{TOKEN_SEGMENT, Unleash};
@@ -26,9 +26,8 @@ use super::{TOKEN_SEGMENT, Unleash};
         (status = 200, description = "The tokens with this name.", body = ApiTokens),
         (status = 304, description = "The caller has them already (If-None-Match)."),
         (status = 400, description = "The name is not properly escaped.", body = ApiError),
-        (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
+        AnyRefusal,
         (status = 403, description = "The caller may not list tokens.", body = ApiError),
-        (status = 503, description = "The store does not answer.", body = ApiError),
     ),
     security(("apiKey" = []))
 )]

@@ -11,7 +11,10 @@ use serde_json::json;
 
 use super::Unleash;
 use super::answer::{Answer, respond};
-use super::document::{ApiError, ClientMetrics, FrontendQuery, FrontendToggles, RegisterClient};
+use super::document::{
+    AnyRefusal, ApiError, ClientMetrics, FrontendQuery, FrontendToggles, NotJson, OtherType,
+    RegisterClient,
+};
 use super::error::{self, WireError};
 use super::incoming::{Incoming, Reading};
 use super::schema::{parse_metrics, parse_register};
@@ -42,9 +45,9 @@ const PREFLIGHT_SECS: &str = "86400";
     responses(
         (status = 200, description = "The empty set.", body = FrontendToggles),
         (status = 304, description = "The caller has it already (If-None-Match)."),
-        (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
-        (status = 403, description = "The token is of another type.", body = ApiError),
-        (status = 503, description = "The store does not answer.", body = ApiError),
+        (status = 400, description = "A body that comes along is malformed.", body = ApiError),
+        AnyRefusal,
+        OtherType,
     ),
     security(("apiKey" = []))
 )]
@@ -70,10 +73,9 @@ async fn toggles(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, WireE
     responses(
         (status = 200, description = "The empty set.", body = FrontendToggles),
         (status = 400, description = "The body breaks a rule.", body = ApiError),
-        (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
-        (status = 403, description = "The token is of another type.", body = ApiError),
-        (status = 415, description = "The body is not JSON.", body = ApiError),
-        (status = 503, description = "The store does not answer.", body = ApiError),
+        AnyRefusal,
+        OtherType,
+        NotJson,
     ),
     security(("apiKey" = []))
 )]
@@ -110,10 +112,9 @@ fn no_toggles() -> Answer {
     responses(
         (status = 200, description = "Heard.", content_type = "text/plain", body = String),
         (status = 400, description = "The body breaks a rule.", body = ApiError),
-        (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
-        (status = 403, description = "The token is of another type.", body = ApiError),
-        (status = 415, description = "The body is not JSON.", body = ApiError),
-        (status = 503, description = "The store does not answer.", body = ApiError),
+        AnyRefusal,
+        OtherType,
+        NotJson,
     ),
     security(("apiKey" = []))
 )]
@@ -144,10 +145,9 @@ async fn register(unleash: &Unleash, incoming: &Incoming) -> Result<Answer, Wire
     responses(
         (status = 200, description = "Heard.", content_type = "text/plain", body = String),
         (status = 400, description = "The body breaks a rule.", body = ApiError),
-        (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
-        (status = 403, description = "The token is of another type.", body = ApiError),
-        (status = 415, description = "The body is not JSON.", body = ApiError),
-        (status = 503, description = "The store does not answer.", body = ApiError),
+        AnyRefusal,
+        OtherType,
+        NotJson,
     ),
     security(("apiKey" = []))
 )]
@@ -207,7 +207,7 @@ fn preflight(incoming: &Incoming) -> Response {
 }
 
 /// Lets a page of any origin read the answer.
-fn for_pages(mut response: Response) -> Response {
+pub(super) fn for_pages(mut response: Response) -> Response {
     let headers = response.headers_mut();
     let mut say = |name, value| headers.insert(name, HeaderValue::from_static(value));
     say(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");

@@ -14,10 +14,11 @@ use uuid::Uuid;
 
 use super::answer::Answer;
 use super::error::{self, WireError};
+use super::frontend;
 use super::schema::{BODY_BYTES_MAX, BodyKind, body_kind, parse_body};
 use super::secret::{Presented, Undecodable, decode_parameter, presented};
 use crate::kit::body::{self, BodyError};
-use crate::kit::path::raw_segment;
+use crate::kit::path::{is_below, raw_segment};
 use crate::kit::trace::{ClientAddress, Trace};
 
 /// The paths on which `Bearer` may stand before a secret, and that of the frontend API.
@@ -73,7 +74,7 @@ impl Incoming {
     /// The credentials of the request.
     pub(super) fn presented(&self) -> Presented {
         let sent = self.headers.get(header::AUTHORIZATION);
-        let bearer = crate::kit::path::is_below(self.uri.path(), API);
+        let bearer = is_below(self.uri.path(), API);
         presented(sent.map(axum::http::HeaderValue::as_bytes), bearer)
     }
 
@@ -146,9 +147,15 @@ impl<S: Sync> FromRequest<S> for Incoming {
     type Rejection = Response;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
-        Self::read(request)
-            .await
-            .map_err(|error| Answer::from(error).into_response())
+        let of_a_page = is_below(request.uri().path(), frontend::PREFIX);
+        Self::read(request).await.map_err(|error| {
+            let refused = Answer::from(error).into_response();
+            if of_a_page {
+                frontend::for_pages(refused)
+            } else {
+                refused
+            }
+        })
     }
 }
 

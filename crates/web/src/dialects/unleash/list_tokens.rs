@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use engine::caller::Caller;
+use engine::clock::Timestamp;
 use engine::limits::PAGE_ROWS;
 use engine::permission::Action;
 use engine::token::{Token, TokenId};
@@ -14,7 +15,7 @@ use engine::token::{Token, TokenId};
 use super::Unleash;
 use super::answer::{Answer, respond};
 use super::date_time::WireInstant;
-use super::document::{ApiError, ApiTokens};
+use super::document::{AnyRefusal, ApiError, ApiTokens};
 use super::error::WireError;
 use super::incoming::Incoming;
 use super::scope::Scope;
@@ -32,9 +33,9 @@ use super::wire::{ListItem, SelectorItem, TokenView};
     responses(
         (status = 200, description = "The tokens.", body = ApiTokens),
         (status = 304, description = "The caller has them already (If-None-Match)."),
-        (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
+        (status = 400, description = "A body that comes along is malformed.", body = ApiError),
+        AnyRefusal,
         (status = 403, description = "The caller may not list tokens.", body = ApiError),
-        (status = 503, description = "The store does not answer.", body = ApiError),
     ),
     security(("apiKey" = []))
 )]
@@ -105,7 +106,7 @@ impl Unleash {
                 created_at: instant(token.created_at),
                 seen_at: usage
                     .get(&token.id)
-                    .map(|usage| instant(usage.last_used_at)),
+                    .map(|usage| seen_at(usage.last_used_at, token.created_at)),
             };
             if body.last() != Some(&b'[') {
                 body.push(b',');
@@ -125,8 +126,15 @@ impl Unleash {
     }
 }
 
+/// To the minute, but not before the token was made. The caller's own token is in the list too: if each list knew of the use
+/// that asked for it, none would ever be the same as the one before, and no caller would be told so (304).
+fn seen_at(used: Timestamp, created: Timestamp) -> WireInstant {
+    let at = instant(used);
+    at.start_of_minute().max(instant(created))
+}
+
 /// Cut to the milliseconds that this product writes.
-pub(super) fn instant(at: engine::clock::Timestamp) -> WireInstant {
+pub(super) fn instant(at: Timestamp) -> WireInstant {
     WireInstant::from_micros(at.as_micros())
         .expect("both kinds of instants span the years 1 to 9999")
 }

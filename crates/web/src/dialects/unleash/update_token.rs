@@ -12,7 +12,7 @@ use engine::permission::Action;
 use engine::verbs::update::{Edit, Field, Guard, Update};
 
 use super::answer::{Answer, respond};
-use super::document::{ApiError, UpdateApiToken};
+use super::document::{AnyRefusal, ApiError, NotJson, UpdateApiToken};
 use super::error::{self, WireError};
 use super::incoming::Incoming;
 use super::schema::parse_update;
@@ -34,11 +34,9 @@ use super::{TOKEN_SEGMENT, Unleash};
     responses(
         (status = 200, description = "Done, or there is no such token.", headers(("Tokenhouse-Matched" = String, description = "`1` if the token was there, `0` if not."))),
         (status = 400, description = "The body breaks a rule, or the token is not properly escaped.", body = ApiError),
-        (status = 401, description = "No credentials, or unknown ones.", body = ApiError),
+        AnyRefusal,
         (status = 403, description = "The caller may not change tokens (of this type).", body = ApiError),
-        (status = 413, description = "The body has more than 100 KiB.", body = ApiError),
-        (status = 415, description = "The body is not JSON.", body = ApiError),
-        (status = 503, description = "The store does not answer.", body = ApiError),
+        NotJson,
     ),
     security(("apiKey" = []))
 )]
