@@ -30,7 +30,7 @@ lint: prerequisites check ## format check and lints; licences and bans too where
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 		$(CARGO) deny --offline check bans licenses sources; \
 	else \
-		echo "lint: cargo-deny is not installed: licences, bans and sources were not checked"; \
+		echo "lint: cargo-deny is not installed: the tests hold deny.toml to this platform's crates only"; \
 	fi
 
 gen: prerequisites ## regenerate the reference pages in docs/generated

@@ -11,6 +11,7 @@ mod cli;
 mod connection;
 mod copy;
 mod crash;
+mod dependencies;
 mod doors;
 mod elsewhere;
 mod history;
