@@ -4,6 +4,7 @@
 //! hangs up between commit and index cannot leave the live index behind the store.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
@@ -21,7 +22,7 @@ use crate::live::{LiveIndex, LiveKey, touched};
 use crate::locator::Space;
 use crate::realm::RealmId;
 use crate::refusal::Refusals;
-use crate::store::{JoinError, Query, Rows, Store, StoreError};
+use crate::store::{JoinError, Membership, Query, Role, Rows, Store, StoreError};
 use crate::usage::UsageCounters;
 
 /// What an engine is made of.
@@ -37,6 +38,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// Entries of the live index; 0 turns it off, and every verify asks the store.
     pub live_entries: usize,
+    /// What this process is to others on the same store.
+    pub role: Role,
 }
 
 /// All verbs are methods of this; cloning it is cheap and gives the same engine.
@@ -52,6 +55,11 @@ pub(crate) struct Inner {
     pub(crate) live: Arc<LiveIndex>,
     pub(crate) usage: UsageCounters,
     pub(crate) refusals: Refusals,
+    pub(crate) role: Role,
+    /// The membership under which the list of keys was last read and found to be held.
+    pub(crate) keys_read: AtomicU64,
+    /// Whether it was said that new keys wait for other nodes.
+    pub(crate) waiting_said: AtomicBool,
     /// What was begun in the background and must be on disk before the store closes.
     pub(crate) background: Mutex<JoinSet<()>>,
 }
@@ -82,6 +90,9 @@ impl Engine {
             live,
             usage: UsageCounters::default(),
             refusals: Refusals::default(),
+            role: parts.role,
+            keys_read: AtomicU64::new(0),
+            waiting_said: AtomicBool::new(false),
             background: Mutex::default(),
         }))
     }
@@ -102,21 +113,28 @@ impl Engine {
     }
 
     /// Takes this process's place among those that share the store, before anything is answered. All of them must agree
-    /// about `settings` (names and values) and have the same keys: what one of them digests or seals with a new key, another
-    /// could not read. Only a keyed digest of all that leaves this process.
+    /// about `settings` (names and values). Only a keyed digest of them leaves this process, and which keys it has; whether
+    /// it has all that it needs is found out by [`Engine::follow_keys`], which must be called next.
     ///
     /// # Errors
     /// `OtherSettings` when one that is running differs, or what the store says.
     pub async fn join(&self, settings: &[(String, String)]) -> Result<(), JoinError> {
-        let keys = self.0.keyring.digest();
+        let keyring = &self.0.keyring;
         let parts = settings.iter();
-        let parts: Vec<&[u8]> = parts
+        let mut parts: Vec<&[u8]> = parts
             .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()])
-            .chain([keys.as_slice()])
             .collect();
         let space = Space::of("settings");
-        let digest = self.0.keyring.blind(RealmId::SYSTEM, &space, &parts);
-        self.0.store.join(&digest).await
+        let alone = keyring.blind(RealmId::SYSTEM, &space, &parts);
+        let keys = keyring.digest();
+        parts.push(&keys);
+        let membership = Membership {
+            role: self.0.role,
+            settings: alone.to_vec(),
+            settings_and_keys: keyring.blind(RealmId::SYSTEM, &space, &parts).to_vec(),
+            keys: keyring.keys().to_report(),
+        };
+        self.0.store.join(&membership).await
     }
 
     /// Whether the store answers.

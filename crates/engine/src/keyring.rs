@@ -1,10 +1,12 @@
 //! The keyring: the installation's digest keys and sealing keys.
 //!
-//! The one thing to know: the *last* key of each list is the active one; the others stay, because what was digested or
+//! The one thing to know: which key is *active* stands in the store, not here ([`crate::key_list`]); a key of the file that
+//! the store does not list is only looked up under, never minted with. The others stay, because what was digested or
 //! sealed with them is still there. Losing the keyring loses every value; it is a file of its own (mode 0600, written by
 //! the program) so that the database alone gives nothing away.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, LessSafeKey, UnboundKey};
 use base64::Engine as _;
@@ -15,14 +17,21 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::entropy::Entropy;
+use crate::key_list::{KeyId, KeyKind, Keys};
 use crate::locator::{Key, Space};
 use crate::realm::RealmId;
 use crate::secret::{Proof, Secret};
+
+/// Keys of one kind that a keyring may have. Each digest key is one more digest to make for every verify.
+pub const KEYS_MAX: usize = 64;
 
 /// Keys of the installation, ready to use.
 pub struct Keyring {
     digest: Vec<DigestKey>,
     sealing: Vec<SealingKey>,
+    /// Where the active key of each kind stands in its list. The first until the store has said: every node has that one.
+    active_digest: AtomicUsize,
+    active_sealing: AtomicUsize,
 }
 
 struct DigestKey {
@@ -58,6 +67,11 @@ pub enum KeyringError {
     /// A list without keys, or an id twice.
     #[error("the keyring needs at least one key of each kind, each with an id of its own")]
     Keys,
+    /// No key more can be added.
+    #[error(
+        "the keyring is full: it has {KEYS_MAX} keys of one kind, or the highest id that there is"
+    )]
+    Full,
 }
 
 /// The file: `{"format":1,"digest":[{"id":1,"key":"<base64 of 32 bytes>"}],"sealing":[…]}`.
@@ -84,10 +98,48 @@ impl Keyring {
             entropy.fill(bytes.as_mut_slice());
             bytes
         };
+        Self::of(
+            vec![DigestKey::new(1, key())],
+            vec![SealingKey::new(1, key())],
+        )
+    }
+
+    fn of(digest: Vec<DigestKey>, sealing: Vec<SealingKey>) -> Self {
         Self {
-            digest: vec![DigestKey::new(1, key())],
-            sealing: vec![SealingKey::new(1, key())],
+            digest,
+            sealing,
+            active_digest: AtomicUsize::new(0),
+            active_sealing: AtomicUsize::new(0),
         }
+    }
+
+    /// The same with one new key of each kind at the end, under the next free id.
+    ///
+    /// # Errors
+    /// `Full`.
+    pub fn with_new_keys(&self, entropy: &dyn Entropy) -> Result<Self, KeyringError> {
+        let next = |ids: Vec<u32>| {
+            let room = ids.len() < KEYS_MAX;
+            let highest = ids.into_iter().max().filter(|_| room);
+            highest
+                .and_then(|id| id.checked_add(1))
+                .ok_or(KeyringError::Full)
+        };
+        let digest_id = next(self.digest.iter().map(|key| key.id).collect())?;
+        let sealing_id = next(self.sealing.iter().map(|key| key.id).collect())?;
+        let new = Self::generate(entropy);
+        let digest = self.digest.iter().map(|key| (key.id, &key.bytes));
+        let digest = digest.chain(new.digest.iter().map(|key| (digest_id, &key.bytes)));
+        let sealing = self.sealing.iter().map(|key| (key.id, &key.bytes));
+        let sealing = sealing.chain(new.sealing.iter().map(|key| (sealing_id, &key.bytes)));
+        Ok(Self::of(
+            digest
+                .map(|(id, bytes)| DigestKey::new(id, bytes.clone()))
+                .collect(),
+            sealing
+                .map(|(id, bytes)| SealingKey::new(id, bytes.clone()))
+                .collect(),
+        ))
     }
 
     /// Reads the text of a keyring file.
@@ -117,18 +169,16 @@ impl Keyring {
                 .map(Zeroizing::new)
                 .map_err(|_| KeyringError::Format(format!("key {} is not 32 bytes", key.id)))
         };
-        Ok(Self {
-            digest: file
-                .digest
+        Ok(Self::of(
+            file.digest
                 .iter()
                 .map(|key| decode(key).map(|bytes| DigestKey::new(key.id, bytes)))
                 .collect::<Result<_, _>>()?,
-            sealing: file
-                .sealing
+            file.sealing
                 .iter()
                 .map(|key| decode(key).map(|bytes| SealingKey::new(key.id, bytes)))
                 .collect::<Result<_, _>>()?,
-        })
+        ))
     }
 
     /// The text of the keyring file: secret, to be written with mode 0600 and nowhere else.
@@ -159,30 +209,80 @@ impl Keyring {
     pub fn fingerprint(&self) -> String {
         let mut mac = self.digest[0].mac.clone();
         mac.update(b"tokenhouse keyring fingerprint");
-        mac.finalize().into_bytes()[..8]
-            .iter()
-            .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+        hex(&mac.finalize().into_bytes()[..8])
+    }
+
+    /// All keys by their ids, each with a check that tells it from another one under the same id without telling the key:
+    /// the start of an HMAC-SHA-256 of a label under the key itself.
+    pub fn keys(&self) -> Keys {
+        let of = |kind: KeyKind, id: u32, bytes: &Zeroizing<[u8; 32]>| {
+            let mut mac: Hmac<Sha256> =
+                Hmac::new_from_slice(bytes.as_slice()).expect("HMAC takes keys of any length");
+            mac.update(b"tokenhouse key check\0");
+            mac.update(kind.name().as_bytes());
+            KeyId {
+                id,
+                check: hex(&mac.finalize().into_bytes()[..8]),
+            }
+        };
+        let digest = self.digest.iter();
+        let sealing = self.sealing.iter();
+        Keys {
+            digest: digest
+                .map(|key| of(KeyKind::Digest, key.id, &key.bytes))
+                .collect(),
+            sealing: sealing
+                .map(|key| of(KeyKind::Sealing, key.id, &key.bytes))
+                .collect(),
+        }
+    }
+
+    /// Mints with this key from now on. `false` if it is not there, and nothing has changed. To be called only with a key
+    /// that the store says is active, because every node can look that one up.
+    pub(crate) fn activate(&self, kind: KeyKind, id: u32) -> bool {
+        let (position, active) = match kind {
+            KeyKind::Digest => (
+                self.digest.iter().position(|key| key.id == id),
+                &self.active_digest,
+            ),
+            KeyKind::Sealing => (
+                self.sealing.iter().position(|key| key.id == id),
+                &self.active_sealing,
+            ),
+        };
+        if let Some(position) = position {
+            active.store(position, SeqCst);
+        }
+        position.is_some()
+    }
+
+    /// The id of the key that is minted with.
+    pub fn active(&self, kind: KeyKind) -> u32 {
+        match kind {
+            KeyKind::Digest => self.digest[self.active_digest.load(SeqCst)].id,
+            KeyKind::Sealing => self.active_sealing_key().id,
+        }
     }
 
     /// The digest of a secret under the active key: for secrets that are minted now.
     pub fn prove(&self, realm: RealmId, secret: &Secret) -> Proof {
-        self.proof_under(
-            self.digest.last().expect("a keyring is never empty"),
-            realm,
-            secret,
-        )
+        let active = &self.digest[self.active_digest.load(SeqCst)];
+        self.proof_under(active, realm, secret)
     }
 
-    /// The digests of a secret under every key, the active one first: for looking it up.
+    /// The digests of a secret under every key, the active one first, then from the newest on: for looking it up. Also under
+    /// those that are not listed, or that this node does not know to be active yet: another one may mint with them already.
     pub fn proofs<'a>(
         &'a self,
         realm: RealmId,
         secret: &'a Secret,
     ) -> impl Iterator<Item = Proof> + 'a {
-        self.digest
-            .iter()
-            .rev()
-            .map(move |key| self.proof_under(key, realm, secret))
+        let active = self.active_digest.load(SeqCst);
+        let others = (0..self.digest.len()).rev();
+        let others = others.filter(move |position| *position != active);
+        std::iter::once(active)
+            .chain(others)
+            .map(move |position| self.proof_under(&self.digest[position], realm, secret))
     }
 
     #[allow(clippy::unused_self, reason = "reads as a method of the keyring")]
@@ -195,8 +295,8 @@ impl Keyring {
         Proof(mac.finalize().into_bytes().into())
     }
 
-    /// Tells keyrings apart that differ in any key, also in one that was added. (The fingerprint is the same then: it says
-    /// what a store belongs to.)
+    /// Tells keyrings apart that differ in any key, also in one that was added. Programs from before the list of keys hold
+    /// each other to it, so it must not change as long as they may run beside this one.
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.to_text().as_bytes()).into()
     }
@@ -221,7 +321,7 @@ impl Keyring {
     }
 
     pub(crate) fn active_sealing_key(&self) -> &SealingKey {
-        self.sealing.last().expect("a keyring is never empty")
+        &self.sealing[self.active_sealing.load(SeqCst)]
     }
 
     pub(crate) fn sealing_key(&self, id: u32) -> Option<&SealingKey> {
@@ -246,6 +346,12 @@ impl SealingKey {
             cipher: LessSafeKey::new(key),
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// SHA-256, for digests that are no secret's (events).
@@ -303,29 +409,66 @@ mod tests {
     }
 
     #[test]
-    fn an_old_digest_key_still_finds_its_secrets() {
+    fn a_new_key_is_looked_up_under_and_not_minted_with_until_it_is_active() {
         let old = Keyring::generate(&SeededEntropy::new(1));
         let secret = Secret::parse("x").unwrap();
-        let before = old.prove(RealmId::SYSTEM, &secret);
-        let new = Keyring::generate(&SeededEntropy::new(2));
-        let mut both: serde_json::Value = serde_json::from_str(&old.to_text()).unwrap();
-        let added: serde_json::Value = serde_json::from_str(&new.to_text()).unwrap();
-        both["digest"]
-            .as_array_mut()
-            .unwrap()
-            .push(serde_json::json!({"id": 2, "key": added["digest"][0]["key"]}));
-        let both = Keyring::from_text(&both.to_string()).unwrap();
-        assert!(
-            !both
-                .prove(RealmId::SYSTEM, &secret)
-                .matches(Some(&before.0))
-        );
-        assert!(
-            both.proofs(RealmId::SYSTEM, &secret)
-                .any(|proof| proof.matches(Some(&before.0)))
-        );
+        let proof = |ring: &Keyring| ring.prove(RealmId::SYSTEM, &secret).0;
+        let finds = |ring: &Keyring, wanted: [u8; 32]| {
+            ring.proofs(RealmId::SYSTEM, &secret)
+                .any(|proof| proof.matches(Some(&wanted)))
+        };
+        let before = proof(&old);
+        let both = old.with_new_keys(&SeededEntropy::new(2)).unwrap();
+        let both = Keyring::from_text(&both.to_text()).unwrap();
+        assert_eq!(proof(&both), before);
+        assert_eq!(both.active(KeyKind::Digest), 1);
+        let switched = Keyring::from_text(&both.to_text()).unwrap();
+        assert!(switched.activate(KeyKind::Digest, 2));
+        assert!(!switched.activate(KeyKind::Digest, 3));
+        assert_eq!(switched.active(KeyKind::Digest), 2);
+        assert_eq!(switched.active(KeyKind::Sealing), 1);
+        let after = proof(&switched);
+        assert_ne!(after, before);
+        let first = switched.proofs(RealmId::SYSTEM, &secret).next().unwrap();
+        assert!(first.matches(Some(&after)), "the active key comes first");
+        assert_eq!(switched.proofs(RealmId::SYSTEM, &secret).count(), 2);
+        assert!(finds(&switched, before) && finds(&both, after));
+        assert!(!finds(&old, after));
         assert_eq!(both.fingerprint(), old.fingerprint());
         assert_ne!(both.digest(), old.digest());
+        let space = Space::IDENTITY;
+        let blind = |ring: &Keyring| ring.blind(RealmId::SYSTEM, &space, &[b"x"]);
+        assert_eq!(blind(&switched), blind(&old), "blinding never moves");
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_id_and_its_check() {
+        let old = Keyring::generate(&SeededEntropy::new(1));
+        let one = old.with_new_keys(&SeededEntropy::new(2)).unwrap();
+        let other = old.with_new_keys(&SeededEntropy::new(3)).unwrap();
+        let (old, one, other) = (old.keys(), one.keys(), other.keys());
+        assert_eq!(one.digest[0], old.digest[0]);
+        assert_eq!(one.sealing[0], old.sealing[0]);
+        assert_eq!((one.digest[1].id, one.sealing[1].id), (2, 2));
+        assert_ne!(one.digest[1], other.digest[1]);
+        assert_ne!(one.sealing[1], other.sealing[1]);
+        assert_ne!(one.digest[1].check, one.sealing[1].check);
+        assert_eq!(one.digest[1].check.len(), 16);
+    }
+
+    #[test]
+    fn a_keyring_does_not_grow_for_ever() {
+        let mut ring = Keyring::generate(&SeededEntropy::new(1));
+        for _ in 1..KEYS_MAX {
+            ring = ring.with_new_keys(&SeededEntropy::new(2)).unwrap();
+        }
+        let full = ring.with_new_keys(&SeededEntropy::new(2));
+        assert_eq!(full.unwrap_err(), KeyringError::Full);
+        let ring = Keyring::generate(&SeededEntropy::new(1)).to_text();
+        let last = ring.replace("\"id\": 1", &format!("\"id\": {}", u32::MAX));
+        let last = Keyring::from_text(&last).unwrap();
+        let full = last.with_new_keys(&SeededEntropy::new(2));
+        assert_eq!(full.unwrap_err(), KeyringError::Full);
     }
 
     #[test]

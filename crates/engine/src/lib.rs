@@ -12,6 +12,7 @@ pub mod entropy;
 pub mod error;
 pub mod event;
 pub mod guard;
+pub mod key_list;
 pub mod keyring;
 mod lease;
 pub mod limits;

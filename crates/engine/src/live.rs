@@ -75,6 +75,8 @@ pub struct LiveIndex {
     /// How many realms that are, so that a look-up need not lock while there is none.
     realms_held: AtomicUsize,
     lease: Lease,
+    /// How often this process has become a member of those that share the store.
+    memberships: AtomicU64,
     clock: Arc<dyn Clock>,
 }
 
@@ -108,6 +110,7 @@ impl LiveIndex {
             realms: Mutex::default(),
             realms_held: AtomicUsize::new(0),
             lease: Lease::default(),
+            memberships: AtomicU64::new(0),
             clock,
         }
     }
@@ -272,6 +275,21 @@ impl LiveIndex {
         if let Some(entries) = &self.entries {
             entries.clear();
         }
+    }
+
+    /// To be called when the row of a new membership is committed: what nodes agreed about before may have changed since.
+    pub fn joined(&self) {
+        self.memberships.fetch_add(1, SeqCst);
+    }
+
+    /// How often it was called; 0 where nobody else can use the store.
+    pub(crate) fn memberships(&self) -> u64 {
+        self.memberships.load(SeqCst)
+    }
+
+    /// Whether others know at this very moment that this process is there, or nobody else can use the store.
+    pub(crate) fn is_leased(&self) -> bool {
+        self.lease.holds(&*self.clock)
     }
 
     /// From now on memory answers only under a lease; there is none yet.

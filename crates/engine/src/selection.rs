@@ -69,6 +69,11 @@ impl Selection {
             && self.tags.is_empty()
     }
 
+    /// Whether nothing is found by it unless under the right digest key.
+    pub(crate) const fn is_by_secret(&self) -> bool {
+        self.secret.is_some()
+    }
+
     /// Refuses lists beyond the limit.
     pub fn check(&self) -> Result<(), Error> {
         let longest = self

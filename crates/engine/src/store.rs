@@ -77,6 +77,29 @@ pub enum JoinError {
     Store(#[from] StoreError),
 }
 
+/// What a process is to those that share its store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// It answers requests: the others see it, and what all of them must have waits for it.
+    Server,
+    /// It is over after one command: nobody waits for it.
+    Visitor,
+}
+
+/// What a process says of itself when it takes its place beside others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Membership {
+    /// What it is.
+    pub role: Role,
+    /// A digest of what all of them must agree about.
+    pub settings: Vec<u8>,
+    /// The same together with all keys that it has: programs from before the list of keys know this one alone, and it is what
+    /// they are compared by.
+    pub settings_and_keys: Vec<u8>,
+    /// Which keys it holds, for [`Store::reports`].
+    pub keys: Vec<u8>,
+}
+
 /// Which rows a decision or an answer needs.
 #[derive(Clone, Debug)]
 pub struct Query {
@@ -165,11 +188,18 @@ pub trait Store: Send + Sync + fmt::Debug {
         let _ = live;
     }
 
-    /// Takes its place among the processes that share the store, before anything is answered. `settings` is a digest of
-    /// what all of them must agree about.
-    async fn join(&self, settings: &[u8]) -> Result<(), JoinError> {
-        let _ = settings;
+    /// Takes its place among the processes that share the store, before anything is answered. When this returns, and as
+    /// long as the memory has a lease, those of the others that ask for [`Store::reports`] see this one's.
+    async fn join(&self, membership: &Membership) -> Result<(), JoinError> {
+        let _ = membership;
         Ok(())
+    }
+
+    /// The keys that each server on this store has reported when it joined, this process's own among them; `None` in place
+    /// of one that has said nothing of keys. A process is left out only when its membership is over and no lease of its
+    /// memory can last any more. The answer is not older than the call. No answer at all: nobody else can use the store.
+    async fn reports(&self) -> Result<Option<Vec<Option<Vec<u8>>>>, StoreError> {
+        Ok(None)
     }
 
     /// Reads the rows of `query`, gives them to `decide`, and applies the batch it returns, in one transaction.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use engine::store::JoinError;
-use engine::verbs::realms::BindError;
+use engine::verbs::keys::BindError;
 use engine::{Engine, Parts};
 use web::Doors;
 use web::dialects::{self, Dialect, FirstCredential};
@@ -29,7 +29,7 @@ pub struct App {
 pub enum AppError {
     /// It cannot take its place among the nodes.
     Join(JoinError),
-    /// The store is another keyring's.
+    /// The store is another keyring's, or uses keys that this one lacks.
     Bind(BindError),
     /// A dialect's setting.
     Setting(dialects::SettingError),
@@ -69,10 +69,12 @@ impl App {
     }
 
     async fn open_on(engine: &Engine, settings: &Settings) -> Result<Self, AppError> {
-        // First, because whoever has another keyring differs in everything.
+        // First, because whoever has another keyring differs in everything, and nobody need wait for it.
         engine.bind().await.map_err(AppError::Bind)?;
         let shared = settings.shared_by_nodes();
         engine.join(&shared).await.map_err(AppError::Join)?;
+        // Again, now that the others see this node: what it lacks now it would lack for ever, and nothing was answered yet.
+        engine.follow_keys().await.map_err(AppError::Bind)?;
         let mut dialects = Vec::new();
         for opener in dialects::ALL {
             if settings

@@ -62,6 +62,9 @@ The exit code is 0 only if every line of it is true.")]
     /// Issue, list, show, update and revoke tokens: on a running server, or on the store if no server holds it.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Add keys to the keyring, and show which keys there are and which are in use.
+    #[command(subcommand)]
+    Keyring(KeyringCommand),
     /// Copy everything from one store into another, empty one, of the same or another kind, and verify it.
     #[command(after_long_help = "\
 Examples:
@@ -168,6 +171,40 @@ pub struct GenerateDocsArguments {
     pub into: PathBuf,
 }
 
+/// What can be done with the keyring.
+#[derive(Debug, Subcommand)]
+pub enum KeyringCommand {
+    /// Add a new digest key and a new sealing key to the keyring's file.
+    #[command(after_long_help = "\
+Examples:
+  tokenhouse keyring add --data /var/lib/tokenhouse
+  tokenhouse keyring add --keyring /etc/tokenhouse/keyring.json
+
+To rotate the keys:
+  1. add keys to the file, once, on one machine;
+  2. back the file up, and copy it to every node (not `keyring add` on each: those would be different keys);
+  3. restart the nodes one after the other. When the last one runs with the new file, all of them go over to the
+     new keys by themselves, within seconds; a node with the old file does not start any more.
+
+Secrets that are minted and values that are sealed from then on use the new keys. What was digested and sealed
+before stays as it is and needs the old keys, so nothing is ever taken out of the file. The file is replaced at
+once: whoever reads it sees it without the new keys or with them.")]
+    Add(Reach),
+    /// List the keys by id and fingerprint, never the keys: which are in the file, in use and active.
+    #[command(after_long_help = "\
+Examples:
+  tokenhouse keyring show --data /var/lib/tokenhouse
+  tokenhouse keyring show --keyring keyring.json --store postgres://tokenhouse@db/tokenhouse --json
+
+FILE      whether the keyring's file has the key (`other`: another key under this id)
+IN USE    whether it is on the store's list, so that every node must have it; `active`: new things are made with it
+NODES     how many of the nodes that run have it; a key is taken into use when all of them do
+
+The store is asked through the running server, or opened if none holds it. Where neither can be done the file's
+keys are listed all the same, and why the rest is not known is said on standard error; the exit code is 0.")]
+    Show(Reach),
+}
+
 /// What can be done with tokens.
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
@@ -194,7 +231,7 @@ Examples:
     History(TokenArguments),
 }
 
-/// How tokens are reached and shown.
+/// How it is reached and shown.
 #[derive(Debug, Args)]
 pub struct Reach {
     /// Print JSON

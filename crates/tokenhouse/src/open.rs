@@ -8,8 +8,8 @@ use std::sync::Arc;
 use engine::clock::SystemClock;
 use engine::entropy::SystemEntropy;
 use engine::keyring::Keyring;
-use engine::store::{JoinError, Store};
-use engine::verbs::realms::BindError;
+use engine::store::{JoinError, Role, Store};
+use engine::verbs::keys::{BindError, KeysInUse};
 use engine::{Engine, Parts};
 use store::OpenError;
 
@@ -20,8 +20,54 @@ use crate::exit::Failure;
 use crate::keyring_file::KeyringFile;
 
 /// Opens the store and the app on a data directory that this process owns.
-pub(crate) async fn open(data: &DataDir, settings: &Settings) -> Result<App, Failure> {
-    let url = settings.store_url(data.path());
+pub(crate) async fn open(data: &DataDir, settings: &Settings, role: Role) -> Result<App, Failure> {
+    let store = open_store(&settings.store_url(data.path()), settings).await?;
+    let file = settings.keyring_file(data.path());
+    let keyring = keyring(&file, &store).await?;
+    let parts = parts(store, keyring, settings.live_entries, role);
+    App::open(parts, settings)
+        .await
+        .map_err(|error| match &error {
+            AppError::Bind(cause) => unbound(cause, &file),
+            AppError::Setting(_) => Failure::usage(&error),
+            AppError::Join(JoinError::OtherSettings) => Failure::failed(&error).hint(
+                "give all nodes the same variables of the products and the same dialects (and, beside nodes of an \
+                 earlier version, the same keys); to change one, stop all nodes first",
+            ),
+            AppError::Join(_) | AppError::Engine(_) => Failure::failed(&error),
+        })
+}
+
+/// Looks which keys the store uses, without taking part in anything.
+pub(crate) async fn keys_in_use(
+    url: &str,
+    settings: &Settings,
+    keyring: Keyring,
+) -> Result<KeysInUse, Failure> {
+    let store = open_store(url, settings).await?;
+    let engine = Engine::new(parts(store, keyring, 0, Role::Visitor));
+    let keys = engine.keys_in_use().await;
+    engine.close().await;
+    keys.map_err(Failure::failed)
+}
+
+/// A store whose keys are not those of the keyring, with what can be done about it.
+pub(crate) fn unbound(error: &BindError, file: &KeyringFile) -> Failure {
+    let path = file.path().display();
+    let failure = Failure::failed(error);
+    match error {
+        BindError::OtherKeyring { .. } => {
+            failure.hint(format!("put the keyring of this store at {path}"))
+        }
+        BindError::Lacking(_) => failure.hint(format!(
+            "copy the keyring file of a node that runs to {path}: keys were added to it, and are in use by now; \
+             `tokenhouse keyring show` tells which"
+        )),
+        BindError::Unreadable(_) | BindError::Engine(_) => failure,
+    }
+}
+
+async fn open_store(url: &str, settings: &Settings) -> Result<Arc<dyn Store>, Failure> {
     let password = settings.store_password.as_ref();
     let options = store::Options {
         password: password.map(|password| store::Password::new(password.expose().to_owned())),
@@ -30,30 +76,12 @@ pub(crate) async fn open(data: &DataDir, settings: &Settings) -> Result<App, Fai
             .then_some(store::Distribution::Citus),
         ..store::Options::default()
     };
-    let store = store::open(&url, options)
+    store::open(url, options)
         .await
         .map_err(|error| match error {
             OpenError::Url { .. } | OpenError::Unsupported { .. } => Failure::usage(error),
             error => Failure::failed(error),
-        })?;
-    let file = settings.keyring_file(data.path());
-    let keyring = keyring(&file, &store).await?;
-    let parts = parts(store, keyring, settings.live_entries);
-    App::open(parts, settings).await.map_err(|error| {
-        let failure = match &error {
-            AppError::Setting(_) => Failure::usage(&error),
-            AppError::Join(JoinError::OtherSettings) => Failure::failed(&error).hint(
-                "give all nodes the same variables of the products, the same dialects and the same keys; to change \
-                 one, stop all nodes first",
-            ),
-            AppError::Join(_) | AppError::Bind(_) | AppError::Engine(_) => Failure::failed(&error),
-        };
-        if matches!(error, AppError::Bind(BindError::OtherKeyring { .. })) {
-            let hint = format!("put the keyring of this store at {}", file.path().display());
-            return failure.hint(hint);
-        }
-        failure
-    })
+        })
 }
 
 /// The keyring of the file; a new one only if the store belongs to none.
@@ -63,7 +91,7 @@ async fn keyring(file: &KeyringFile, store: &Arc<dyn Store>) -> Result<Keyring, 
     }
     let new = || Keyring::generate(&SystemEntropy::new());
     // Only an engine can ask; the keyring that it is given for that is thrown away.
-    let asking = Engine::new(parts(Arc::clone(store), new(), 0));
+    let asking = Engine::new(parts(Arc::clone(store), new(), 0, Role::Visitor));
     let path = file.path();
     if asking.is_bound().await.map_err(Failure::failed)? {
         // Another node may have made both since the file was looked for; it writes the file first.
@@ -91,13 +119,14 @@ async fn keyring(file: &KeyringFile, store: &Arc<dyn Store>) -> Result<Keyring, 
     Ok(keyring)
 }
 
-fn parts(store: Arc<dyn Store>, keyring: Keyring, live_entries: usize) -> Parts {
+fn parts(store: Arc<dyn Store>, keyring: Keyring, live_entries: usize, role: Role) -> Parts {
     Parts {
         store,
         keyring,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy::new()),
         live_entries,
+        role,
     }
 }
 

@@ -8,6 +8,7 @@ use std::io;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
+use engine::store::Role;
 use serde_json::Value as Json;
 use tower::ServiceExt as _;
 use web::kit::trace::ClientAddress;
@@ -44,21 +45,26 @@ impl Reached {
         };
         match opened {
             Ok(data) => Self::own(data, settings).await,
-            Err(held @ DataDirError::Held { .. }) => {
-                let unreachable = |error: io::Error| {
-                    Failure::unreachable(format!(
-                        "{held}, which does not answer on its control socket: {error}"
-                    ))
-                    .hint("it may be starting or stopping: try again; only its own user and root may connect")
-                };
-                let stream = control::connect(&settings.data)
-                    .await
-                    .map_err(unreachable)?;
-                let client = Client::over(stream).await.map_err(unreachable)?;
-                Ok(Self::Server(client))
-            }
+            Err(held @ DataDirError::Held { .. }) => Self::server(settings, &held).await,
             Err(error) => Err(unusable(&error)),
         }
+    }
+
+    /// The server that holds the data directory.
+    pub(crate) async fn server(settings: &Settings, held: &DataDirError) -> Result<Self, Failure> {
+        let unreachable = |error: io::Error| {
+            Failure::unreachable(format!(
+                "{held}, which does not answer on its control socket: {error}"
+            ))
+            .hint(
+                "it may be starting or stopping: try again; only its own user and root may connect",
+            )
+        };
+        let stream = control::connect(&settings.data)
+            .await
+            .map_err(unreachable)?;
+        let client = Client::over(stream).await.map_err(unreachable)?;
+        Ok(Self::Server(client))
     }
 
     async fn own(data: DataDir, settings: &Settings) -> Result<Self, Failure> {
@@ -76,7 +82,7 @@ impl Reached {
             live_entries: 0,
             ..settings.clone()
         };
-        let app = open(&data, &settings).await?;
+        let app = open(&data, &settings, Role::Visitor).await?;
         let none = std::sync::Arc::new(String::new);
         let router = app.control_doors(none).router;
         Ok(Self::Store {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use engine::Engine;
 use engine::caller::Caller;
+use engine::verbs::keys::BindError;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -23,6 +24,9 @@ use crate::config::Settings;
 use crate::exit::Failure;
 use crate::server::{Ceilings, Socket, run};
 use crate::tls;
+
+/// How often the store is asked which keys are in use: a new one is taken into use that soon after the last node has it.
+const KEYS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The bound sockets of a server, before anything answers on them.
 pub struct Sockets {
@@ -79,6 +83,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
     at_intervals: JoinSet<()>,
+    unfit: watch::Receiver<Option<BindError>>,
 }
 
 impl Server {
@@ -127,13 +132,29 @@ impl Server {
             let socket = Socket::Control(listener);
             listeners.spawn(run(socket, doors.router, ceilings, stopped));
         }
-        let at_intervals = begin_intervals(&app, settings);
+        let mut at_intervals = begin_intervals(&app, settings);
+        let (found, unfit) = watch::channel(None);
+        at_intervals.spawn(follow_keys(app.engine.clone(), found));
         Self {
             app,
             address,
             stop,
             listeners,
             at_intervals,
+            unfit,
+        }
+    }
+
+    /// Waits until this process must not answer any more, because it lacks keys that are in use by now. It happens to one
+    /// that others had to take for dead, and that they went on without.
+    pub async fn unfit(&self) -> BindError {
+        let mut unfit = self.unfit.clone();
+        let found = unfit.wait_for(Option::is_some).await;
+        let found = found.ok().and_then(|error| error.clone());
+        match found {
+            Some(error) => error,
+            // Nobody looks any more, so nothing will be found.
+            None => std::future::pending().await,
         }
     }
 
@@ -155,6 +176,28 @@ impl Server {
         }
         self.app.engine.close().await;
     }
+}
+
+/// Follows the list of keys for as long as this process holds what is listed.
+async fn follow_keys(engine: Engine, found: watch::Sender<Option<BindError>>) {
+    let mut ticks = ticks(KEYS_INTERVAL).await;
+    // If that cannot be found out now, it is no embedded store.
+    while engine.shares_its_store().await.unwrap_or(true) {
+        ticks.tick().await;
+        match engine.follow_keys().await {
+            Ok(()) => {}
+            Err(BindError::Engine(error)) => {
+                tracing::warn!(%error, "cannot read which keys are in use");
+            }
+            Err(error) => {
+                tracing::error!(%error, "this node must not answer any more");
+                found.send_replace(Some(error));
+                break;
+            }
+        }
+    }
+    // So that whoever waits for it is not told that nobody looks.
+    found.closed().await;
 }
 
 fn begin_intervals(app: &App, settings: &Settings) -> JoinSet<()> {

@@ -45,8 +45,9 @@ impl Engine {
         let secrets = tokens.filter_map(|token| token.access()?.sealed_secret);
         query.lookups.extend(secrets.map(Lookup::Value));
         let seed = self.event(caller, "token.deleted");
+        let by_secret = selection.is_by_secret();
         let engine = self.clone();
-        self.transact(query, move |rows| {
+        let work = self.transact(query, move |rows| {
             let now = engine.now();
             let judge = selection.matcher(rows, realm, &engine.0.keyring, now);
             let matched: Vec<Token> = judge.matched().into_iter().cloned().collect();
@@ -72,8 +73,12 @@ impl Engine {
             }
             remove_unused_values(&mut draft, rows, &matched);
             Ok((draft.finish(seed.at(now)), matched))
-        })
-        .await
+        });
+        let removed = work.await?;
+        if removed.is_empty() && by_secret {
+            self.holds_all_keys().await?;
+        }
+        Ok(removed)
     }
 }
 

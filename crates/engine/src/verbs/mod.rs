@@ -8,6 +8,7 @@ pub mod delete;
 pub mod find;
 pub mod history;
 pub mod issue;
+pub mod keys;
 pub mod purge;
 pub mod realms;
 pub mod records;

@@ -1,7 +1,6 @@
 //! Realms: found by name through the directory, which is records and locators of the system realm.
 //!
 //! The one thing to know: opening a realm makes it if it is not there, once, even if two programs try at the same time.
-//! The store also remembers the fingerprint of its keyring here, so that it is never used with another one.
 
 use serde_json::json;
 
@@ -14,23 +13,6 @@ use crate::record::Record;
 use crate::verbs::records::NewRecord;
 
 const REALM: &str = "realm";
-const KEYRING: &str = "keyring";
-
-/// Why a store cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BindError {
-    /// It was made with another keyring.
-    #[error("the store belongs to keyring {stored}, this is keyring {present}")]
-    OtherKeyring {
-        /// The fingerprint that the store remembers.
-        stored: String,
-        /// That of the keyring at hand.
-        present: String,
-    },
-    /// It could not be read or written.
-    #[error(transparent)]
-    Engine(#[from] Error),
-}
 
 /// A realm and its name.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,30 +24,6 @@ pub struct Realm {
 }
 
 impl Engine {
-    /// Makes sure that the store belongs to this keyring; a store that belongs to none yet is bound to it. Must be
-    /// called before anything else.
-    pub async fn bind(&self) -> Result<(), BindError> {
-        let present = self.0.keyring.fingerprint();
-        let caller = Caller::system(RealmId::SYSTEM, "bind");
-        let place = Place::new(Space::of(KEYRING), Key(Vec::new()));
-        let body = json!({ "schema": 1, "fingerprint": present });
-        let record = self.find_or_create(&caller, KEYRING, place, body).await?;
-        match record.body["fingerprint"].as_str() {
-            Some(stored) if stored == present => Ok(()),
-            stored => Err(BindError::OtherKeyring {
-                stored: stored.unwrap_or("unreadable").to_owned(),
-                present,
-            }),
-        }
-    }
-
-    /// Whether the store belongs to a keyring, this one or another: then it is no new store.
-    pub async fn is_bound(&self) -> Result<bool, Error> {
-        let caller = Caller::system(RealmId::SYSTEM, "bind");
-        let place = Place::new(Space::of(KEYRING), Key(Vec::new()));
-        Ok(self.find_record(&caller, place).await?.is_some())
-    }
-
     /// The realm of this name; made if it is not there.
     pub async fn open_realm(&self, name: &str) -> Result<RealmId, Error> {
         let caller = Caller::system(RealmId::SYSTEM, "open-realm");

@@ -142,8 +142,9 @@ impl Engine {
         let (lookups, containers) = self.ahead(caller, &selection, &alteration.edit).await?;
         query.lookups.extend(lookups);
         let seed = self.event(caller, verb);
+        let by_secret = selection.is_by_secret();
         let engine = self.clone();
-        self.transact(query, move |rows| {
+        let work = self.transact(query, move |rows| {
             let now = engine.now();
             let judge = selection.matcher(rows, realm, &engine.0.keyring, now);
             let matched: Vec<Token> = judge.matched().into_iter().cloned().collect();
@@ -166,8 +167,12 @@ impl Engine {
             let batch = draft.finish(seed.at(now));
             let tokens = newest(batch.as_ref(), rows, ids);
             Ok((batch, Updated { tokens }))
-        })
-        .await
+        });
+        let updated = work.await?;
+        if updated.tokens.is_empty() && by_secret {
+            self.holds_all_keys().await?;
+        }
+        Ok(updated)
     }
 
     fn draft_all(

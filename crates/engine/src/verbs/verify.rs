@@ -136,6 +136,8 @@ impl Engine {
                 return Ok(chain);
             }
         }
+        // "Nobody has this secret" may only be said by one who holds the key that it would be found under.
+        self.holds_all_keys().await?;
         Err(Error::Unauthenticated(Unauthenticated::Unknown))
     }
 

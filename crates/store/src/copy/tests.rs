@@ -398,7 +398,13 @@ async fn what_is_no_source_or_no_destination_is_refused() {
     let live = Arc::new(LiveIndex::new(10, Arc::new(SystemClock)));
     let node = open(&there, Options::default()).await.unwrap();
     node.share(&live);
-    node.join(b"settings").await.unwrap();
+    let membership = engine::store::Membership {
+        role: engine::store::Role::Server,
+        settings: b"settings".to_vec(),
+        settings_and_keys: b"settings and keys".to_vec(),
+        keys: b"keys".to_vec(),
+    };
+    node.join(&membership).await.unwrap();
     let target = File::new();
     let error = refusal(&there, &target.url()).await;
     assert!(matches!(error, CopyError::InUse { .. }), "{error}");

@@ -67,6 +67,7 @@ impl Member {
         self.acknowledged.clear();
         self.incarnation = None;
         self.present = Some(id);
+        self.live.joined();
     }
 
     /// The membership is over: the row says so, or the store has begun another life.

@@ -25,7 +25,7 @@ struct Migration {
 }
 
 /// All of them, in order. What stands here is checked against the directory by a test.
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         number: 1,
         name: "first_tables",
@@ -35,6 +35,11 @@ const MIGRATIONS: [Migration; 2] = [
         number: 2,
         name: "nodes",
         text: include_str!("migrations/V2__nodes.sql"),
+    },
+    Migration {
+        number: 3,
+        name: "keys",
+        text: include_str!("migrations/V3__keys.sql"),
     },
 ];
 

@@ -41,7 +41,7 @@ use engine::live::LiveIndex;
 use engine::locator::{Holder, Key};
 use engine::realm::RealmId;
 use engine::record::{Record, RecordId};
-use engine::store::{Decide, MarkPage, Query, Rows, Store, StoreError, Usage};
+use engine::store::{Decide, MarkPage, Membership, Query, Rows, Store, StoreError, Usage};
 use engine::token::{Token, TokenId};
 use engine::value::ValueId;
 use tokio::task::JoinError;
@@ -98,8 +98,8 @@ impl Store for Postgres {
         self.writer.nodes.share(live);
     }
 
-    async fn join(&self, settings: &[u8]) -> Result<(), engine::store::JoinError> {
-        self.writer.nodes.join(settings).await?;
+    async fn join(&self, membership: &Membership) -> Result<(), engine::store::JoinError> {
+        self.writer.nodes.join(membership).await?;
         // A copy that was begun after this was opened has seen no node, unless it was seen from here.
         let looked = async {
             let session = Session::of(&self.writer.pool).await;
@@ -115,6 +115,10 @@ impl Store for Postgres {
         };
         self.writer.nodes.close().await;
         Err(unavailable(message).into())
+    }
+
+    async fn reports(&self) -> Result<Option<Vec<Option<Vec<u8>>>>, StoreError> {
+        self.writer.nodes.reports().await.map(Some)
     }
 
     async fn commit(&self, query: Query, decide: Decide) -> Result<bool, StoreError> {

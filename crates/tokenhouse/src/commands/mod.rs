@@ -6,6 +6,7 @@
 mod copy;
 mod demo;
 mod generate_docs;
+mod keyring;
 mod serve;
 mod token;
 
@@ -21,6 +22,7 @@ pub(crate) async fn run(arguments: Arguments, environment: Variables) -> Result<
         Command::Serve(arguments) => serve::run(arguments, environment).await,
         Command::Demo(arguments) => demo::run(&arguments).await,
         Command::Token(command) => token::run(command, environment).await,
+        Command::Keyring(command) => keyring::run(command, environment).await,
         Command::Copy(arguments) => copy::run(arguments).await,
         Command::GenerateDocs(arguments) => generate_docs::run(&arguments),
     }

@@ -7,6 +7,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use engine::store::Role;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use web::dialects::FirstCredential;
@@ -16,7 +17,7 @@ use crate::cli::ServeArguments;
 use crate::config::Variables;
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
-use crate::open::{open, unusable};
+use crate::open::{open, unbound, unusable};
 use crate::serve::{Server, Sockets};
 use crate::{control, logs, metrics};
 
@@ -43,7 +44,7 @@ pub(super) async fn run(arguments: ServeArguments, environment: Variables) -> Re
     let data = DataDir::create(directory).map_err(|error| unusable(&error))?;
     raise_file_limit();
     let sockets = Sockets::bind(&settings).await?;
-    let app = open(&data, &settings).await?;
+    let app = open(&data, &settings, Role::Server).await?;
     let begun = begin(&app, &data, runtime_dir.as_deref()).await;
     let (listener, _files) = match begun {
         Ok(begun) => begun,
@@ -64,12 +65,18 @@ pub(super) async fn run(arguments: ServeArguments, environment: Variables) -> Re
             recorded.run_upkeep();
         }
     });
-    signals.wait().await;
+    let unfit = tokio::select! {
+        () = signals.wait() => None,
+        error = server.unfit() => Some(error),
+    };
     tracing::info!("stopping");
     upkeep.abort();
     server.stop(settings.stop_timeout).await;
     tracing::info!("stopped");
-    Ok(())
+    match unfit {
+        None => Ok(()),
+        Some(error) => Err(unbound(&error, &settings.keyring_file(data.path()))),
+    }
 }
 
 /// What is left to do before anything answers: first credentials are made and handed over, and the control socket is there.

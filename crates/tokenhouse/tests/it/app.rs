@@ -83,6 +83,7 @@ impl TestServer {
             clock: clock.clone(),
             entropy,
             live_entries: settings.live_entries,
+            role: engine::store::Role::Server,
         };
         let app = App::open(parts, &settings).await.unwrap();
         app.seed().await.unwrap();

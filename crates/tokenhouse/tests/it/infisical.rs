@@ -234,6 +234,7 @@ async fn open(directory: &TempDir, entropy: u64) -> App {
         )),
         entropy: Arc::new(SeededEntropy::new(entropy)),
         live_entries: 1_000,
+        role: engine::store::Role::Server,
     };
     App::open(parts, &settings).await.unwrap()
 }

@@ -14,6 +14,7 @@ use engine::locator::{Key, Place, Space};
 use engine::realm::RealmId;
 use engine::record::RecordId;
 use engine::secret::Secret;
+use engine::store::Role;
 use engine::tags::Tags;
 use engine::token::Token;
 use engine::value::Scope;
@@ -184,9 +185,11 @@ async fn open(
         clock,
         entropy: Arc::clone(entropy) as _,
         live_entries,
+        role: Role::Server,
     });
-    engine.join(&[]).await.unwrap();
     engine.bind().await.unwrap();
+    engine.join(&[]).await.unwrap();
+    engine.follow_keys().await.unwrap();
     engine
 }
 

@@ -6,6 +6,7 @@
 mod caller;
 mod house;
 mod issue_token;
+mod list_keys;
 mod list_realms;
 mod list_tokens;
 pub mod problem;
@@ -58,4 +59,5 @@ fn routes_of_control() -> OpenApiRouter<Control> {
         .routes(routes!(revoke_token::handler))
         .routes(routes!(token_history::handler))
         .routes(routes!(list_realms::handler))
+        .routes(routes!(list_keys::handler))
 }

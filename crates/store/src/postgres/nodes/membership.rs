@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use engine::clock::Timestamp;
 use engine::live::LiveIndex;
-use engine::store::{JoinError, StoreError};
+use engine::store::{JoinError, Membership, Role, StoreError};
 use tokio::sync::oneshot;
 
 use super::super::trouble::Trouble;
@@ -37,7 +37,7 @@ const SWEEP: Duration = Duration::from_mins(1);
 
 /// What the task remembers from one round to the next.
 struct Rounds {
-    /// None for a process that answers nothing from memory: nobody waits for it, but it looks who is there.
+    /// None for a visitor without a memory: nobody waits for it, but it looks who is there.
     speaker: Option<Speaker>,
     /// When the lease is to be renewed, and who is there is to be looked at.
     renewal_due: Duration,
@@ -48,22 +48,26 @@ struct Rounds {
     renewals: HashMap<NodeId, (i64, Duration)>,
 }
 
-/// Who speaks for a memory.
+/// Who speaks for a memory, or for a server without one: the others must know which keys it holds.
 struct Speaker {
     member: Member,
     live: Arc<LiveIndex>,
-    settings: Vec<u8>,
+    membership: Membership,
     skewed: bool,
 }
 
 impl Nodes {
-    /// Becomes a member, if there is a memory to speak for, and stays one. Returns when memory may answer.
-    pub(in super::super) async fn join(self: &Arc<Self>, settings: &[u8]) -> Result<(), JoinError> {
-        self.agree(settings).await?;
-        let speaker = self.live().map(|live| Speaker {
+    /// Becomes a member, if there is something to speak for, and stays one. Returns when memory may answer.
+    pub(in super::super) async fn join(
+        self: &Arc<Self>,
+        membership: &Membership,
+    ) -> Result<(), JoinError> {
+        self.agree(membership).await?;
+        let speaks = |live: &Arc<LiveIndex>| live.remembers() || membership.role == Role::Server;
+        let speaker = self.live().filter(speaks).map(|live| Speaker {
             member: Member::new(Arc::clone(&live), self.process),
             live,
-            settings: settings.to_vec(),
+            membership: membership.clone(),
             skewed: false,
         });
         let speaks = speaker.is_some();
@@ -83,7 +87,7 @@ impl Nodes {
         // It tries for as long as it takes; who cannot wait gives up by itself.
         let _ = joined.await;
         // Two that started at the same time with different settings have both seen nobody.
-        let agreed = self.agree(settings).await;
+        let agreed = self.agree(membership).await;
         if agreed.is_err() {
             self.close().await;
         }
@@ -91,14 +95,14 @@ impl Nodes {
     }
 
     /// Compares the settings with those of all nodes that live.
-    async fn agree(&self, settings: &[u8]) -> Result<(), JoinError> {
+    async fn agree(&self, membership: &Membership) -> Result<(), JoinError> {
         let mut suspects: Option<Vec<(NodeId, i64)>> = None;
         loop {
             let nodes = table::nodes(&self.lease).await.map_err(join_error)?;
             let differing: Vec<(NodeId, i64)> = nodes
                 .into_iter()
                 .filter(|node| !node.row.expelled && node.row.process != self.process)
-                .filter(|node| node.settings != settings)
+                .filter(|node| !node.agrees_with(membership))
                 .map(|node| (node.row.id, node.renewals))
                 .collect();
             let Some(before) = suspects else {
@@ -117,6 +121,14 @@ impl Nodes {
             table::expel(&self.lease, &dead).await.map_err(join_error)?;
             return Ok(());
         }
+    }
+
+    /// What each server that is there, or whose lease may last, has said of its keys.
+    pub(in super::super) async fn reports(&self) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let nodes = table::nodes(&self.durable).await;
+        let nodes = nodes.map_err(store_error)?;
+        // The rows of the expelled stay until their leases are over.
+        Ok(nodes.into_iter().map(|node| node.keys).collect())
     }
 
     /// Leaves: memory answers no more, and nothing in the store speaks of this process.
@@ -190,7 +202,9 @@ impl Nodes {
         let member = &mut speaker.member;
         let Some(id) = member.present() else {
             let id = NodeId(self.random());
-            table::join(&self.lease, id, self.process, &speaker.settings).await?;
+            let remembers = speaker.live.remembers();
+            let membership = &speaker.membership;
+            table::join(&self.lease, id, self.process, membership, remembers).await?;
             member.joined(id);
             return Ok(true);
         };
@@ -233,7 +247,7 @@ impl Nodes {
         };
         let others = nodes.iter().filter(|node| node.row.process != self.process);
         let mut others = others.filter(|node| !node.row.expelled);
-        if others.any(|node| node.settings != speaker.settings) {
+        if others.any(|node| !node.agrees_with(&speaker.membership)) {
             // It was so slow that another one has taken its place meanwhile.
             speaker.live.require_lease();
             tracing::error!(
@@ -308,6 +322,13 @@ impl Nodes {
     ) -> Result<(), Trouble> {
         let now = self.now();
         let mut over = self.state().roster.over(now);
+        // Who has no memory is expelled only after it has been silent for longer than a lease lasts.
+        let quiet = nodes.iter().filter(|node| !node.remembers);
+        over.extend(
+            quiet
+                .filter(|node| node.row.expelled)
+                .map(|node| node.row.id),
+        );
         // Rows of this process that are no membership: an answer was lost when it joined, or when it left.
         let present = rounds
             .speaker
@@ -356,13 +377,17 @@ impl Nodes {
 }
 
 fn join_error(trouble: Trouble) -> JoinError {
-    JoinError::Store(match trouble {
+    JoinError::Store(store_error(trouble))
+}
+
+fn store_error(trouble: Trouble) -> StoreError {
+    match trouble {
         Trouble::Refused(error) => error,
         Trouble::Again(message) | Trouble::Unreachable(message) => StoreError::Unavailable {
             message,
             unknown: false,
         },
-    })
+    }
 }
 
 async fn run(nodes: Weak<Nodes>, mut rounds: Rounds, first: oneshot::Sender<()>) {

@@ -66,7 +66,7 @@ pub(super) struct Nodes {
 
 #[derive(Default)]
 struct State {
-    /// The memory that this process answers from, if it answers.
+    /// The memory of this process; one that keeps nothing has a lease all the same, if it is a server's.
     live: Option<Arc<LiveIndex>>,
     roster: Roster,
     /// Holds on whole realms that stay while nobody else is there. Groups under way have their share of them.
@@ -122,10 +122,8 @@ impl Nodes {
 
     /// Takes note of the memory to speak for.
     pub(super) fn share(&self, live: &Arc<LiveIndex>) {
-        if live.remembers() {
-            live.require_lease();
-            self.state().live = Some(Arc::clone(live));
-        }
+        live.require_lease();
+        self.state().live = Some(Arc::clone(live));
     }
 
     /// Whether somebody else was there when the nodes were last read.
@@ -156,9 +154,10 @@ impl Nodes {
         SystemClock.since_boot()
     }
 
-    /// Takes note of who is there, and gives those who are others.
+    /// Takes note of who is there, and gives those others that answer from memory.
     fn saw(&self, nodes: &[Node], now: Duration) -> Vec<Row> {
-        let rows = nodes.iter().map(|node| node.row);
+        let nodes = nodes.iter().filter(|node| node.remembers);
+        let rows = nodes.map(|node| node.row);
         let others: Vec<Row> = rows.filter(|row| row.process != self.process).collect();
         self.company.store(!others.is_empty(), SeqCst);
         let standing = {

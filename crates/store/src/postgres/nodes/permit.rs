@@ -107,7 +107,7 @@ impl Nodes {
     /// To be called before COMMIT is sent.
     pub(in super::super) fn mine(&self, keys: Vec<LiveKey>) -> Mine {
         let held = Held::Keys(keys);
-        let live = self.live();
+        let live = self.live().filter(|live| live.remembers());
         if let Some(live) = &live {
             live.hold(&held);
         }

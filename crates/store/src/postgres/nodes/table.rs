@@ -8,7 +8,7 @@ use engine::clock::Timestamp;
 use engine::live::{Held, LiveKey};
 use engine::realm::RealmId;
 use engine::record::RecordId;
-use engine::store::StoreError;
+use engine::store::{Membership, StoreError};
 use engine::token::TokenId;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -36,8 +36,24 @@ pub(super) struct Node {
     pub(super) row: Row,
     /// Goes up with each renewal: whoever lives renews.
     pub(super) renewals: i64,
-    /// A keyed digest of the settings that change verdicts.
-    pub(super) settings: Vec<u8>,
+    /// A keyed digest of the settings that change verdicts and of all keys.
+    pub(super) settings_and_keys: Vec<u8>,
+    /// One of the settings alone; a program from before the list of keys has not said it.
+    pub(super) settings: Option<Vec<u8>>,
+    /// Which keys it holds, if it has said so.
+    pub(super) keys: Option<Vec<u8>>,
+    /// Whether it answers from memory. Nobody has to wait for one that does not.
+    pub(super) remembers: bool,
+}
+
+impl Node {
+    /// Whether both may answer side by side, as far as that does not depend on the list of keys.
+    pub(super) fn agrees_with(&self, membership: &Membership) -> bool {
+        match &self.settings {
+            Some(settings) => *settings == membership.settings,
+            None => self.settings_and_keys == membership.settings_and_keys,
+        }
+    }
 }
 
 fn corrupt(table: &'static str, id: Uuid, message: &str) -> Trouble {
@@ -89,17 +105,21 @@ pub(super) async fn join(
     link: &Link,
     id: NodeId,
     process: ProcessId,
-    settings: &[u8],
+    membership: &Membership,
+    remembers: bool,
 ) -> Result<(), Trouble> {
-    let sql = "INSERT INTO node (realm, id, process, expelled, renewals, settings) \
-               VALUES ($1, $2, $3, false, 0, $4) ON CONFLICT (realm, id) DO NOTHING";
+    let sql = "INSERT INTO node (realm, id, process, expelled, renewals, settings, settings_alone, keys, remembers) \
+               VALUES ($1, $2, $3, false, 0, $4, $5, $6, $7) ON CONFLICT (realm, id) DO NOTHING";
     link.ask(
         sql,
         &[
             (&SYSTEM, Type::UUID),
             (&id.0, Type::UUID),
             (&process.0, Type::UUID),
-            (&settings, Type::BYTEA),
+            (&membership.settings_and_keys, Type::BYTEA),
+            (&membership.settings, Type::BYTEA),
+            (&membership.keys, Type::BYTEA),
+            (&remembers, Type::BOOL),
         ],
     )
     .await?;
@@ -136,7 +156,8 @@ pub(super) async fn remove(link: &Link, ids: &[NodeId]) -> Result<(), Trouble> {
 
 /// All memberships.
 pub(super) async fn nodes(link: &Link) -> Result<Vec<Node>, Trouble> {
-    let sql = "SELECT id, process, expelled, renewals, settings FROM node WHERE realm = $1";
+    let sql = "SELECT id, process, expelled, renewals, settings, settings_alone, keys, remembers \
+               FROM node WHERE realm = $1";
     let rows = link.ask(sql, &[(&SYSTEM, Type::UUID)]).await?;
     let read = rows.iter().map(|row| {
         Ok(Node {
@@ -146,7 +167,10 @@ pub(super) async fn nodes(link: &Link) -> Result<Vec<Node>, Trouble> {
                 expelled: row.try_get(2).map_err(of_statement)?,
             },
             renewals: row.try_get(3).map_err(of_statement)?,
-            settings: row.try_get(4).map_err(of_statement)?,
+            settings_and_keys: row.try_get(4).map_err(of_statement)?,
+            settings: row.try_get(5).map_err(of_statement)?,
+            keys: row.try_get(6).map_err(of_statement)?,
+            remembers: row.try_get(7).map_err(of_statement)?,
         })
     });
     read.collect()

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use engine::clock::{Clock as _, SystemClock};
+use engine::store::Role;
 use serde_json::{Value as Json, json};
 use tokio::net::TcpStream;
 use web::native::MetricsText;
@@ -40,7 +41,7 @@ pub(super) async fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     let settings = Settings::resolve(&layers, true).map_err(Failure::failed)?;
     let directory = tempfile::tempdir().map_err(Failure::failed)?;
     let data = DataDir::create(directory.path()).map_err(|error| unusable(&error))?;
-    let app = open(&data, &settings).await?;
+    let app = open(&data, &settings, Role::Server).await?;
     app.seed().await.map_err(Failure::failed)?;
     let sockets = Sockets::bind(&settings).await?;
     let url = sockets.urls().join(" ");

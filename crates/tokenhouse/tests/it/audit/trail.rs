@@ -15,6 +15,7 @@ use engine::entropy::SeededEntropy;
 use engine::event::{Change, Event, Outcome, Subject};
 use engine::keyring::Keyring;
 use engine::realm::RealmId;
+use engine::store::Role;
 use engine::{Engine, Parts};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -129,6 +130,7 @@ async fn parts(store: &FreshStore, clock: &Arc<ManualClock>, seed: u64) -> Parts
         entropy: Arc::new(SeededEntropy::new(seed)),
         // Fewer than there are rows, so that the index is read through as well.
         live_entries: 8,
+        role: Role::Server,
     }
 }
 
