@@ -455,14 +455,14 @@ async fn a_destination_belongs_to_one_source_in_one_state() {
     // An earlier schema is not brought up: that would change the source.
     let complete = database().await;
     whole(&file.url(), &complete.1).await.unwrap();
-    sql(&complete.0, "DELETE FROM migration WHERE number = 2").await;
+    sql(&complete.0, "DELETE FROM migration WHERE number = 3").await;
     let error = refusal(&complete.1, &File::new().url()).await;
     assert!(matches!(error, CopyError::Old { .. }), "{error}");
     assert_eq!(
         sql(&complete.0, "SELECT count(*) FROM migration")
             .await
             .trim(),
-        "1"
+        "2"
     );
     drop(name);
 }

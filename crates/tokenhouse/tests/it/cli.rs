@@ -120,6 +120,12 @@ impl Served {
         assert_eq!(status.code(), Some(0), "{log}");
         (more, log)
     }
+
+    /// Waits until it has ended by itself; returns its exit code and its log.
+    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
+        let log = self.log.take().unwrap().join().unwrap();
+        (self.child.wait().unwrap().code(), log)
+    }
 }
 
 impl Drop for Served {

@@ -192,7 +192,7 @@ async fn a_schema_for_newer_programs_is_refused_with_both_versions() {
             error,
             OpenError::NewerDatabase {
                 needs: 9,
-                program: 2,
+                program: 3,
                 ..
             }
         ),
@@ -239,7 +239,7 @@ async fn many_nodes_may_open_an_empty_database_at_once() {
         opening.spawn(async move { open(&url, options).await.unwrap() });
     }
     let stores = opening.join_all().await;
-    assert_eq!(house.tamper("SELECT count(*) FROM migration"), "2");
+    assert_eq!(house.tamper("SELECT count(*) FROM migration"), "3");
     // A second one may have had a turn, and found nothing left to do.
     assert_eq!(house.tamper("SELECT leased_until FROM schema"), "0");
     let world = World::of(&house).await;

@@ -155,6 +155,21 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Stops it as an operator does and starts it again, on another port.
+    pub(super) async fn restarted(self) -> Self {
+        let served = self.served;
+        let stopped = tokio::task::spawn_blocking(move || served.stop(Signal::TERM));
+        stopped.await.unwrap();
+        Self {
+            served: start(self.program, &self.arguments).await,
+            proxy: self.proxy,
+            arguments: self.arguments,
+            program: self.program,
+        }
+    }
+}
+
 /// A client of one node.
 pub(super) struct Client {
     address: String,
@@ -165,6 +180,14 @@ impl Client {
     pub(super) fn of(node: &Node) -> Self {
         Self {
             address: node.address(),
+            connection: None,
+        }
+    }
+
+    /// Another one of the same node.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            address: self.address.clone(),
             connection: None,
         }
     }

@@ -9,5 +9,6 @@ mod force;
 mod house;
 mod proxy;
 mod races;
+mod rotation;
 mod starts;
 mod upgrade;
