@@ -17,6 +17,7 @@ mod elsewhere;
 mod history;
 mod in_force;
 mod infisical;
+mod keys;
 mod listener;
 mod mindbridge;
 mod native;
