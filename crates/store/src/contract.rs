@@ -86,6 +86,7 @@ macro_rules! suite {
             life::a_closed_store_is_unavailable,
             life::closing_waits_for_writes_under_way,
             life::a_store_at_work_is_ready,
+            life::others_see_what_a_server_reports,
         }
     };
     ($house:ty; $($module:ident :: $promise:ident,)*) => {

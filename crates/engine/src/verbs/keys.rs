@@ -134,9 +134,11 @@ impl Engine {
     /// has found nothing. Normally known already; otherwise one read.
     pub(crate) async fn holds_all_keys(&self) -> Result<(), Error> {
         let live = &self.0.live;
+        // As long as the others see this process, nothing is minted under a key that it has not reported. In this order: a lease
+        // that is found first and belongs to a later membership shows in the number.
+        let leased = live.is_leased();
         let membership = live.memberships();
-        // As long as the others see this process, nothing is minted under a key that it has not reported.
-        if self.0.keys_read.load(SeqCst) == membership && live.is_leased() {
+        if leased && self.0.keys_read.load(SeqCst) == membership {
             return Ok(());
         }
         let Some(record) = self.binding().await? else {

@@ -5,9 +5,11 @@
 use std::sync::Arc;
 
 use engine::batch::TokenWrite;
+use engine::clock::SystemClock;
 use engine::event::Subject;
+use engine::live::LiveIndex;
 use engine::locator::Holder;
-use engine::store::{Lookup, StoreError, Usage};
+use engine::store::{Lookup, Membership, Role, Store, StoreError, Usage};
 use engine::token::{Token, TokenId};
 use tokio::task::JoinSet;
 
@@ -207,6 +209,51 @@ pub(crate) async fn a_closed_store_is_unavailable(house: &dyn House) {
         let known = matches!(refusal, StoreError::Unavailable { unknown: false, .. });
         assert!(known, "{refusal:?}");
     }
+}
+
+pub(crate) async fn others_see_what_a_server_reports(house: &dyn House) {
+    let store = house.open().await;
+    if store.reports().await.unwrap().is_none() {
+        // Nobody else can use it, so there is nobody to be let in.
+        let alone = join(&store, 10, Role::Server, b"keys").await;
+        assert_eq!(store.reports().await.unwrap(), None);
+        store.close().await;
+        return drop(alone);
+    }
+    let seen = async |store: &Arc<dyn Store>| {
+        let reports = store.reports().await.unwrap().unwrap();
+        let mut seen: Vec<_> = reports.into_iter().map(Option::unwrap).collect();
+        seen.sort();
+        seen
+    };
+    let _first = join(&store, 10, Role::Server, b"first").await;
+    assert_eq!(seen(&store).await, [b"first"]);
+    // One without a memory counts too; one that is over after a command does not.
+    let (quiet, visitor) = (house.open().await, house.open().await);
+    let _quiet = join(&quiet, 0, Role::Server, b"quiet").await;
+    let _visitor = join(&visitor, 0, Role::Visitor, b"visit").await;
+    for store in [&store, &quiet, &visitor] {
+        assert_eq!(seen(store).await, [b"first", b"quiet"]);
+    }
+    store.close().await;
+    assert_eq!(seen(&visitor).await, [b"quiet"]);
+    quiet.close().await;
+    assert!(seen(&visitor).await.is_empty());
+    visitor.close().await;
+}
+
+/// Takes a place on a store, with a memory of this size.
+async fn join(store: &Arc<dyn Store>, entries: usize, role: Role, keys: &[u8]) -> Arc<LiveIndex> {
+    let live = Arc::new(LiveIndex::new(entries, Arc::new(SystemClock)));
+    store.share(&live);
+    let membership = Membership {
+        role,
+        settings: b"settings".to_vec(),
+        settings_and_keys: b"settings and keys".to_vec(),
+        keys: keys.to_vec(),
+    };
+    store.join(&membership).await.unwrap();
+    live
 }
 
 pub(crate) async fn closing_waits_for_writes_under_way(house: &dyn House) {

@@ -70,8 +70,8 @@ pub const TABLE: &[Setting] = &[
         "keyring",
         Some("keyring"),
         "",
-        "The keyring's file, mode 0600. All nodes that share a store need the same keyring. `keyring.json` in the data \
-         directory if empty.",
+        "The keyring's file, mode 0600. All nodes that share a store need the same keyring; new keys are added by \
+         `tokenhouse keyring add`. `keyring.json` in the data directory if empty.",
     ),
     setting(
         "listen",

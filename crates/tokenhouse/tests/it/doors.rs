@@ -314,6 +314,7 @@ const NATIVE: &[Row] = &[
 /// "powerless" asks for another realm's token, and a foreign credential is nothing there.
 const CONTROL: &[Row] = &[
     row("get", "/v1/realms", "", [403, 200, 200]),
+    row("get", "/v1/keys", "", [403, 200, 200]),
     row("get", "/v1/tokens", "", [403, 200, 200]),
     row(
         "post",
@@ -688,12 +689,13 @@ async fn control(backend: Backend) {
             ("an operator with a foreign credential", true, row.foreign),
         ] {
             let path = format!("{}?realm=piiano", house.path(row).trim_end_matches('?'));
-            let path =
-                if row.path == "/v1/realms" || row.method == "post" && row.path == "/v1/tokens" {
-                    house.path(row)
-                } else {
-                    path
-                };
+            let path = if ["/v1/realms", "/v1/keys"].contains(&row.path)
+                || row.method == "post" && row.path == "/v1/tokens"
+            {
+                house.path(row)
+            } else {
+                path
+            };
             let mut request = Request::builder()
                 .method(row.method.to_ascii_uppercase().as_str())
                 .uri(path)
