@@ -51,26 +51,28 @@ check:
 
 # A C compiler builds SQLite and the cryptography; cmake and pkg-config are asked
 # for by the latter on some machines only, so their absence alone stops nobody.
-# Java generates one of the real clients, so only their targets ask for it.
-# Installed here is only what is missing, and only by root.
-java :=
-test conformance: java := default-jre-headless
+# The tests need a PostgreSQL, the real clients Python and a Java runtime that
+# generates one of them. Installed here is only what is missing, and only by root.
+postgresql :=
+clients :=
+test bench conformance: postgresql := postgresql
+test conformance: clients := python3-venv default-jre-headless
 
 prerequisites:
 	@set -eu; \
-	missing=""; \
+	missing=""; optional=""; \
 	command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
-	command -v cmake >/dev/null || missing="$$missing cmake"; \
-	command -v pkg-config >/dev/null || missing="$$missing pkg-config"; \
-	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
-	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
-	[ -z "$(java)" ] || command -v java >/dev/null || missing="$$missing $(java)"; \
-	if [ -n "$$missing" ] && [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then \
+	command -v cmake >/dev/null || optional="$$optional cmake"; \
+	command -v pkg-config >/dev/null || optional="$$optional pkg-config"; \
+	[ -z "$(postgresql)" ] || command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	[ -z "$(clients)" ] || python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	[ -z "$(clients)" ] || command -v java >/dev/null || missing="$$missing default-jre-headless"; \
+	if [ -n "$$missing$$optional" ] && [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -q; \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing $$optional; \
+		missing=""; \
 	fi; \
-	command -v cc >/dev/null || { echo "a C compiler is missing; install:$$missing" >&2; exit 1; }; \
-	[ -z "$(java)" ] || command -v java >/dev/null || { echo "a Java runtime is missing; install: $(java)" >&2; exit 1; }; \
+	[ -z "$$missing" ] || { echo "missing on this machine; install (as Debian calls them):$$missing" >&2; exit 1; }; \
 	command -v $(CARGO) >/dev/null || { echo "the Rust toolchain is missing: see CONTRIBUTING.md" >&2; exit 1; }; \
 	$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt; \
 	$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy

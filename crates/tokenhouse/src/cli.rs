@@ -161,6 +161,9 @@ pub struct CopyArguments {
     /// The PostgreSQL at --to is a cluster of this kind: citus
     #[arg(long, value_name = "KIND")]
     pub distributed: Option<String>,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `generate-docs`.

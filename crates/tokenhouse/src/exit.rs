@@ -20,7 +20,7 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0  done; for serve: stopped as asked
   1  failed or refused; the message on standard error says what and why
-  2  wrong arguments or settings; nothing was done
+  2  wrong arguments or settings; no token was touched
   3  the server that holds the data directory does not answer on its control socket";
 
 /// Why the program ends without having done what it was asked for.

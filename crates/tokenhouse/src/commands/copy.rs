@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 use store::{CopyError, OpenError, Options, Password, Progress, Side, Stage};
 use zeroize::Zeroizing;
 
@@ -51,6 +52,10 @@ pub(super) async fn run(arguments: CopyArguments) -> Result<(), Failure> {
     .await;
     shown.end();
     let copied = copied.map_err(|error| failure(&error))?;
+    if arguments.json {
+        let outcome = json!({ "rows": copied.rows, "realms": copied.realms, "verified": true });
+        return say(&format!("{outcome:#}"));
+    }
     say(&format!(
         "copied and verified {} rows in {} realms; serve the destination with the same keyring",
         copied.rows, copied.realms

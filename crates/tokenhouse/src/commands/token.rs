@@ -223,13 +223,15 @@ fn print_page(tokens: &[Json]) -> Result<(), Failure> {
         "state",
         "version",
         "expires_at",
-        "hint",
     ];
     let mut table = plain(&[
-        "ID", "REALM", "CLASS", "NAME", "STATE", "VERSION", "EXPIRES", "HINT",
+        "ID", "REALM", "CLASS", "NAME", "STATE", "VERSION", "EXPIRES", "KNOWN BY",
     ]);
     for token in tokens {
-        table.add_row(columns.map(|column| cell(&token[column])));
+        // A credential by a few characters of its secret, a data token by the id that its product gave it.
+        let known_by = token.get("hint").or_else(|| token.get("external_id"));
+        let cells = columns.iter().map(|column| &token[*column]).chain(known_by);
+        table.add_row(cells.map(cell));
     }
     print(&table)
 }

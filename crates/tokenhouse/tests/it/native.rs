@@ -62,6 +62,7 @@ const PATCH: &str = "application/merge-patch+json";
 on_each_store! {
     a_token_is_issued_changed_and_revoked_and_its_history_tells,
     lists_are_paged_and_realms_named,
+    a_data_token_is_known_by_the_id_that_its_product_gave_it,
     bad_input_is_refused_clearly_and_changes_nothing,
     a_name_that_is_also_a_place_moves_it,
 }
@@ -201,6 +202,45 @@ async fn lists_are_paged_and_realms_named(backend: Backend) {
     // Three development credentials were there before.
     assert_eq!(names[3..], ["n0", "n1", "n2", "n3", "n4"]);
     assert_eq!(pages, 3);
+}
+
+/// A row of a list is matched with what the product's clients hold.
+async fn a_data_token_is_known_by_the_id_that_its_product_gave_it(backend: Backend) {
+    let control = Control::open(backend).await;
+    let key = [
+        ("authorization", "Bearer pvaultauth"),
+        ("content-type", "application/json"),
+    ];
+    let collection = json!({
+        "name": "customers",
+        "type": "PERSONS",
+        "properties": [{ "name": "email", "data_type_name": "EMAIL" }],
+    });
+    let tokens = json!([{
+        "type": "randomized",
+        "token_id": "t-1",
+        "object": { "fields": { "email": "ada@example.com" } },
+    }]);
+    for (path, body) in [
+        ("/api/pvlt/1.0/ctl/collections", collection),
+        ("/api/pvlt/1.0/data/collections/customers/tokens", tokens),
+    ] {
+        let made = control.server.send("POST", path, &key, body.to_string());
+        let made = made.await;
+        assert_eq!(made.status, 200, "{:?}", made.body);
+    }
+    let (_, _, page) = control
+        .send("GET", "/v1/tokens?realm=piiano", &[], "")
+        .await;
+    let tokens = page["tokens"].as_array().unwrap();
+    let token = tokens.iter().find(|token| token["family"] == "data");
+    let token = token.unwrap();
+    assert_eq!(token["external_id"], "t-1");
+    assert!(token["container"].is_string(), "{token}");
+    let path = format!("/v1/tokens/{}?realm=piiano", token["id"].as_str().unwrap());
+    let (_, _, shown) = control.send("GET", &path, &[], "").await;
+    assert_eq!(&shown, token);
+    assert!(!page.to_string().contains("ada@example.com"));
 }
 
 async fn bad_input_is_refused_clearly_and_changes_nothing(backend: Backend) {

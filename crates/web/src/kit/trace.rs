@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -87,7 +88,7 @@ pub async fn follow(State(engine): State<Engine>, mut request: Request, next: Ne
     // So that the cause of a failure, logged where it is known, can be found by the id in the answer.
     let span = tracing::error_span!("call", request = trace.id());
     let mut response = next.run(request).instrument(span).await;
-    let millis = (engine.now().as_micros() - began.as_micros()) / 1000;
+    let micros = engine.now().as_micros() - began.as_micros();
     let status = response.status();
     let route = trace.0.route.get().map_or("(unmatched)", String::as_str);
     tracing::info!(
@@ -95,10 +96,19 @@ pub async fn follow(State(engine): State<Engine>, mut request: Request, next: Ne
         %method,
         route,
         status = status.as_u16(),
-        millis,
+        millis = micros / 1000,
         "request"
     );
-    metrics::counter!("tokenhouse_requests_total", "status" => status_class(status)).increment(1);
+    let kind = if changes(&trace, &method) {
+        "write"
+    } else {
+        "read"
+    };
+    let code = status.as_str().to_owned();
+    metrics::counter!("tokenhouse_requests_total", "kind" => kind, "status" => code).increment(1);
+    // A clock that was set back in the middle has not made the request faster.
+    let seconds = Duration::from_micros(u64::try_from(micros).unwrap_or(0)).as_secs_f64();
+    metrics::histogram!("tokenhouse_request_seconds", "kind" => kind).record(seconds);
     record_refusal(&engine, &trace, &method, route, &response);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         let headers = response.headers_mut();
@@ -122,6 +132,11 @@ pub async fn note_route(State(realm): State<RealmId>, request: Request, next: Ne
     next.run(request).await
 }
 
+/// Whether a request is of those that change something, done or refused.
+fn changes(trace: &Trace, method: &Method) -> bool {
+    !method.is_safe() && !trace.0.reads.load(Ordering::Relaxed)
+}
+
 fn record_refusal(
     engine: &Engine,
     trace: &Trace,
@@ -133,10 +148,9 @@ fn record_refusal(
     let Some(realm) = trace.0.realm.get() else {
         return;
     };
-    let changes = !method.is_safe() && !trace.0.reads.load(Ordering::Relaxed);
     let known = trace.0.actor.get();
     let denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-    if !status.is_client_error() || !(changes || (denied && known.is_some())) {
+    if !status.is_client_error() || !(changes(trace, method) || (denied && known.is_some())) {
         return;
     }
     let code = response.extensions().get::<RefusalReason>();
@@ -160,13 +174,4 @@ fn request_id(engine: &Engine) -> String {
     let mut bytes = [0; 8];
     engine.random(&mut bytes);
     format!("{:016x}", u64::from_be_bytes(bytes))
-}
-
-const fn status_class(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        _ => "5xx",
-    }
 }

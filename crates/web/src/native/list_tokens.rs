@@ -82,7 +82,7 @@ pub(super) async fn handler(
     let tokens = found
         .tokens
         .iter()
-        .map(|token| TokenView::new(&realm, token, usage.get(&token.id), now))
+        .map(|token| TokenView::found(&realm, &found, token, usage.get(&token.id), now))
         .collect();
     let next = next.map(|id| id.0);
     Ok(axum::Json(ListTokensResponse { tokens, next }))

@@ -44,6 +44,6 @@ pub(super) async fn handler(
         .await?;
     let token = found.tokens.first().ok_or_else(no_token)?;
     let usage = control.engine.usage(&caller, &[id]).await?;
-    let view = TokenView::new(&realm, token, usage.get(&id), control.engine.now());
+    let view = TokenView::found(&realm, &found, token, usage.get(&id), control.engine.now());
     Ok(token_answer(StatusCode::OK, token, &view))
 }

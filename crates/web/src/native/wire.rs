@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use engine::clock::Timestamp;
 use engine::store::Usage;
 use engine::token::{Body as TokenBody, State, Token, TokenId};
+use engine::verbs::find::Found;
 use engine::verbs::realms::Realm;
 use engine::verbs::update::{Field, Guard};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -63,6 +64,12 @@ pub(super) struct TokenView {
     /// From where an access token may be used; empty is anywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     addresses: Option<Vec<String>>,
+    /// The id by which the product's clients know a data token. Not in answers of changes, which do not look it up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<String>,
+    /// The record that a data token is kept in, a collection for instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<Uuid>,
 }
 
 impl TokenView {
@@ -98,6 +105,23 @@ impl TokenView {
             permissions: access.map(|access| access.permissions.clone()),
             addresses: access
                 .map(|access| access.addresses.iter().map(ToString::to_string).collect()),
+            external_id: None,
+            container: token.container.map(|container| container.0),
+        }
+    }
+
+    /// The same of a token that was found with what it stands for.
+    pub(super) fn found(
+        realm: &Realm,
+        found: &Found,
+        token: &Token,
+        usage: Option<&Usage>,
+        now: Timestamp,
+    ) -> Self {
+        let value = found.value(token);
+        Self {
+            external_id: value.and_then(|value| value.external_id.clone()),
+            ..Self::new(realm, token, usage, now)
         }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use comfy_table::Table;
 use engine::clock::{Clock as _, SystemClock};
 use engine::store::Role;
 use serde_json::{Value as Json, json};
@@ -26,7 +27,10 @@ use crate::exit::Failure;
 use crate::logs;
 use crate::open::{open, unusable};
 use crate::serve::{Server, Sockets};
-use crate::table::{print, ruled, say};
+use crate::table::{plain, print, ruled, say};
+
+/// Columns of a terminal in which the seven of the table can be read.
+const WIDE: u16 = 120;
 
 /// Shows it.
 pub(super) async fn run(arguments: &DemoArguments) -> Result<(), Failure> {
@@ -140,27 +144,8 @@ fn report(lines: &[Line], url: &str, json: bool) -> Result<(), Failure> {
         let report = json!({ "holds": holds, "server": url, "updates": updates });
         say(&format!("{report:#}"))?;
     } else {
-        let mut table = ruled(&[
-            "DIALECT",
-            "UPDATE",
-            "BEFORE",
-            "AFTER",
-            "NEXT REQUEST",
-            "TIME",
-            "TRUE",
-        ]);
-        for line in lines {
-            let micros = line.micros;
-            table.add_row([
-                line.dialect,
-                &line.call,
-                &line.before,
-                &line.after,
-                &line.next,
-                &format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
-                if line.holds { "yes" } else { "NO" },
-            ]);
-        }
+        let wide = ruled(&[]).width().is_none_or(|width| width >= WIDE);
+        let table = if wide { side_by_side } else { below_each_other }(lines);
         print(&table)?;
     }
     if holds {
@@ -170,7 +155,59 @@ fn report(lines: &[Line], url: &str, json: bool) -> Result<(), Failure> {
     }
 }
 
+/// One row for each update.
+fn side_by_side(lines: &[Line]) -> Table {
+    let mut table = ruled(&[
+        "DIALECT",
+        "UPDATE",
+        "BEFORE",
+        "AFTER",
+        "NEXT REQUEST",
+        "TIME",
+        "TRUE",
+    ]);
+    for line in lines {
+        table.add_row([
+            line.dialect,
+            &line.call,
+            &line.before,
+            &line.after,
+            &line.next,
+            &line.time(),
+            line.verdict(),
+        ]);
+    }
+    table
+}
+
+/// The same where seven columns would break each word.
+fn below_each_other(lines: &[Line]) -> Table {
+    let mut table = plain(&[]);
+    for line in lines {
+        let verdict = format!("{}, true: {}", line.time(), line.verdict());
+        for (name, text) in [
+            (line.dialect, line.call.as_str()),
+            ("  before", &line.before),
+            ("  after", &line.after),
+            ("  next", &line.next),
+            ("  time", &verdict),
+            ("", ""),
+        ] {
+            table.add_row([name, text]);
+        }
+    }
+    table
+}
+
 impl Line {
+    fn time(&self) -> String {
+        format!("{}.{} ms", self.micros / 1000, self.micros % 1000 / 100)
+    }
+
+    const fn verdict(&self) -> &'static str {
+        if self.holds { "yes" } else { "NO" }
+    }
+
     fn to_json(&self) -> Json {
         json!({
             "dialect": self.dialect,
