@@ -19,6 +19,7 @@ demo: prerequisites ## build the program and watch a token of each family being 
 
 test: prerequisites check ## install what the tests need, then format check, lints, all tests, real clients
 	$(CARGO) test --workspace --locked
+	upgrade/run.sh
 	$(CARGO) build --locked -p tokenhouse -p postgres-server
 	conformance/run.sh
 
