@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::archive::{Archive, Latest, Role, Row, TABLES, Table, Tally, Unopened};
-use crate::{OpenError, Options, postgres, sqlite, sqlite_path};
+use crate::{OpenError, Options, kind_of, postgres, sqlite, sqlite_path};
 
 #[cfg(test)]
 mod tests;
@@ -253,20 +253,20 @@ fn file(side: &Side) -> Option<std::path::PathBuf> {
 
 async fn open_side(side: Side, role: Role) -> Result<Box<dyn Archive>, Unopened> {
     let url = &side.url.0;
-    match url.split_once(':') {
-        Some(("sqlite", rest)) => {
+    match kind_of(url)? {
+        ("sqlite", _) if side.options.distributed.is_some() => {
+            Err(Unopened::Store(OpenError::OneFile))
+        }
+        ("sqlite", rest) => {
             let archive = sqlite::open_archive(sqlite_path(rest)?, role, side.options).await?;
             Ok(Box::new(archive))
         }
-        Some(("postgres" | "postgresql", _)) => {
+        ("postgres" | "postgresql", _) => {
             let archive = postgres::open_archive(url, role, side.options).await?;
             Ok(Box::new(archive))
         }
-        Some((other, _)) => Err(Unopened::Store(OpenError::Unsupported {
+        (other, _) => Err(Unopened::Store(OpenError::Unsupported {
             scheme: other.to_owned(),
-        })),
-        None => Err(Unopened::Store(OpenError::Url {
-            message: "it begins with the kind of store, as in sqlite:///absolute/path",
         })),
     }
 }

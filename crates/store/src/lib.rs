@@ -7,6 +7,7 @@ mod archive;
 mod batches;
 mod columns;
 mod copy;
+mod error;
 mod gather;
 mod nodes;
 mod nouns;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use engine::store::Store;
 
 pub use copy::{Copied, CopyError, Difference, Progress, Side, Stage, Url, copy};
+pub use error::OpenError;
 pub use postgres::{CommitFaults, Fault, Moment};
 
 /// A password, which is shown to nobody.
@@ -90,6 +92,8 @@ pub struct Options {
     pub migration_wait: Duration,
     /// A database on several servers: how new tables are laid out.
     pub distributed: Option<Distribution>,
+    /// Whether a place where no store is becomes one. Otherwise it is refused, and nothing is made there.
+    pub create: bool,
     /// For tests: lets commits fail. Leave it empty.
     pub commit_faults: Option<Arc<dyn CommitFaults>>,
 }
@@ -112,214 +116,32 @@ impl Default for Options {
             read_deadline: Duration::from_secs(5),
             migration_wait: Duration::from_mins(2),
             distributed: None,
+            create: true,
             commit_faults: None,
         }
     }
 }
 
-/// Why a store cannot be opened, and what to do about it.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// No backend answers to this kind of URL.
-    #[error(
-        "no store speaks \"{scheme}\": use sqlite:///absolute/path, sqlite:relative/path or postgres://user@host/database"
-    )]
-    Unsupported {
-        /// What stands before the colon; never the rest, which may hold a password.
-        scheme: String,
-    },
-    /// A URL of the right kind with something wrong in it.
-    #[error("the store's URL is not usable: {message}")]
-    Url {
-        /// What, and how to write it.
-        message: &'static str,
-    },
-    /// The path names a directory.
-    #[error("{} is a directory: name a file in it", path.display())]
-    Directory {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The directory that would hold the file is missing.
-    #[error("the directory of {} does not exist: create it first", path.display())]
-    NoDirectory {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The operating system does not let us write there.
-    #[error("{} cannot be written ({message}): give this user the right to write the file and its directory", path.display())]
-    Rights {
-        /// The path.
-        path: PathBuf,
-        /// What the system says.
-        message: String,
-    },
-    /// Somebody else has it open.
-    #[error("{} is in use by another process: stop that one, or use it through its socket", path.display())]
-    Locked {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Written by a newer program in a way that this one cannot work with.
-    #[error("{} has a schema for programs of schema version {needs} or later, this one has {program}: use a newer program", path.display())]
-    Newer {
-        /// The path.
-        path: PathBuf,
-        /// The schema version that a program must have at least.
-        needs: i64,
-        /// The schema version of this program.
-        program: i64,
-    },
-    /// The history of migrations does not fit this program.
-    #[error("{} was made by a different line of programs: {message}", path.display())]
-    History {
-        /// The path.
-        path: PathBuf,
-        /// Which migration, and how it differs.
-        message: String,
-    },
-    /// A file of another program.
-    #[error("{} belongs to another program: name another file", path.display())]
-    Foreign {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Not readable as a store.
-    #[error("{} is damaged or no store ({message}): restore it from a backup", path.display())]
-    Damaged {
-        /// The path.
-        path: PathBuf,
-        /// What the backend says.
-        message: String,
-    },
-    /// No connection to the server.
-    #[error(
-        "{place} cannot be reached ({message}): check host, port, network and sslmode, and that the server runs"
-    )]
-    Unreachable {
-        /// Server and database.
-        place: String,
-        /// What the system or the server says.
-        message: String,
-    },
-    /// The server does not let this user in.
-    #[error(
-        "{place} does not let \"{user}\" in ({message}): check the user, the password and the server's pg_hba.conf"
-    )]
-    Login {
-        /// Server and database.
-        place: String,
-        /// Who.
-        user: String,
-        /// What the server says.
-        message: String,
-    },
-    /// The server has no such database.
-    #[error(
-        "{place} does not exist: CREATE DATABASE \"{database}\" ENCODING 'UTF8' TEMPLATE template0 makes it"
-    )]
-    NoDatabase {
-        /// Server and database.
-        place: String,
-        /// Its name.
-        database: String,
-    },
-    /// The user may not do what is necessary.
-    #[error(
-        "{place} does not let \"{user}\" do what is necessary ({message}): let it own the database, or a schema that its search_path begins with"
-    )]
-    DatabaseRights {
-        /// Server and database.
-        place: String,
-        /// Who.
-        user: String,
-        /// What is missing.
-        message: String,
-    },
-    /// The database does not keep Unicode.
-    #[error("{place} has the encoding {encoding}: make it with ENCODING 'UTF8'")]
-    Encoding {
-        /// Server and database.
-        place: String,
-        /// Its encoding.
-        encoding: String,
-    },
-    /// Tables of another program.
-    #[error(
-        "{place} holds tables of another program: give the store a database or a schema of its own"
-    )]
-    ForeignDatabase {
-        /// Server and database.
-        place: String,
-    },
-    /// Written by a newer program in a way that this one cannot work with.
-    #[error(
-        "{place} has a schema for programs of schema version {needs} or later, this one has {program}: use a newer program"
-    )]
-    NewerDatabase {
-        /// Server and database.
-        place: String,
-        /// The schema version that a program must have at least.
-        needs: i64,
-        /// The schema version of this program.
-        program: i64,
-    },
-    /// The history of migrations does not fit this program.
-    #[error("{place} was made by a different line of programs: {message}")]
-    DatabaseHistory {
-        /// Server and database.
-        place: String,
-        /// Which migration, and how it differs.
-        message: String,
-    },
-    /// Another node migrates, and does not come to an end.
-    #[error("{place} is being migrated by another node: wait until it has ended, then start again")]
-    MigrationWaits {
-        /// Server and database.
-        place: String,
-    },
-    /// A copy into it was begun and has not come to its end.
-    #[error(
-        "{place} holds a copy that is not complete: run `tokenhouse copy` again with the same --from and --to until it says \
-         that all is verified"
-    )]
-    UnfinishedCopy {
-        /// Path, or server and database.
-        place: String,
-    },
-    /// The file of root certificates is of no use.
-    #[error("{} holds no root certificates that can be used ({message}): name a PEM file", path.display())]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
-    /// Anything else about a database.
-    #[error("{place} cannot be opened: {message}")]
-    DatabaseFailed {
-        /// Server and database.
-        place: String,
-        /// The cause.
-        message: String,
-    },
-    /// Anything else.
-    #[error("{} cannot be opened: {message}", path.display())]
-    Failed {
-        /// The path.
-        path: PathBuf,
-        /// The cause.
-        message: String,
-    },
-}
-
-/// Opens the store that `url` names, creating or migrating it if needed. Must be called inside a tokio runtime.
+/// Opens the store that `url` names, creating (unless the options forbid it) or migrating it if needed. Must be called inside a tokio runtime.
 ///
 /// `sqlite:///absolute/path` and `sqlite:relative/path` name a SQLite file; the path is taken as it stands, without
 /// percent-decoding. `postgres://user:password@host:port/database?sslmode=…` names a database on a server, or on several
 /// of which one writes: `host1,host2`. `sslmode` is `disable`, `prefer`, `require` (both encrypt and check nothing unless
 /// `sslrootcert=FILE` is given) or `verify-full`, which is the default for other machines.
 pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Store>, OpenError> {
+    let (scheme, rest) = kind_of(url)?;
+    match scheme {
+        "sqlite" if options.distributed.is_some() => Err(OpenError::OneFile),
+        "sqlite" => Ok(sqlite::open(sqlite_path(rest)?, options).await?),
+        "postgres" | "postgresql" => Ok(postgres::open(url, options).await?),
+        other => Err(OpenError::Unsupported {
+            scheme: other.to_owned(),
+        }),
+    }
+}
+
+/// The kind of store that a URL names, and what follows the colon.
+fn kind_of(url: &str) -> Result<(&str, &str), OpenError> {
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(OpenError::Url {
             message: "it begins with the kind of store, as in sqlite:///absolute/path",
@@ -332,13 +154,7 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Store>, OpenErr
             message: "it begins with the kind of store, as in sqlite:///absolute/path or postgres://user@host/database",
         });
     }
-    match scheme {
-        "sqlite" => Ok(sqlite::open(sqlite_path(rest)?, options).await?),
-        "postgres" | "postgresql" => Ok(postgres::open(url, options).await?),
-        other => Err(OpenError::Unsupported {
-            scheme: other.to_owned(),
-        }),
-    }
+    Ok((scheme, rest))
 }
 
 /// The path in what follows `sqlite:`.

@@ -11,8 +11,9 @@ use engine::store::StoreError;
 use tokio_postgres::types::{FromSql, ToSql};
 use uuid::Uuid;
 
+use super::address::configure;
 use super::migrate::{Schema, is_unfinished, mark_unfinished, migrate, schema};
-use super::open::{Place, check_rights, configure, greet};
+use super::open::{Place, check_rights, greet};
 use super::pool::{Session, Times, pool, pool_for_reading};
 use super::rows::{Parameter, is_cut, key, text, untext};
 use super::transaction::on_commit;

@@ -106,6 +106,9 @@ pub(super) async fn migrate(
     let session = Session::of(pool)
         .await
         .map_err(|trouble| place.trouble(trouble))?;
+    if let Some(distribution) = distribution {
+        must_distribute(place, &session, distribution).await?;
+    }
     let mut waited = Duration::ZERO;
     let mut own_tables = false;
     loop {
@@ -491,6 +494,24 @@ fn statements(text: &str) -> Vec<String> {
 fn created_table(statement: &str) -> Option<&str> {
     let rest = statement.strip_prefix("CREATE TABLE IF NOT EXISTS ")?;
     rest.split_whitespace().next()
+}
+
+/// Looks whether tables can be laid out at all, before the first one is made.
+async fn must_distribute(
+    place: &Place,
+    client: &ClientWrapper,
+    distribution: Distribution,
+) -> Result<(), OpenError> {
+    let Distribution::Citus = distribution;
+    let known =
+        "SELECT 1 FROM pg_catalog.pg_proc WHERE proname = 'create_distributed_table' LIMIT 1";
+    let known = client.query(known, &[]).await;
+    if known.map_err(|error| place.failed(&error))?.is_empty() {
+        return Err(OpenError::NotDistributed {
+            place: place.to_string(),
+        });
+    }
+    Ok(())
 }
 
 /// Lets a table be laid out over the servers by its realm, all tables alike, so that a realm's rows lie together.

@@ -4,6 +4,7 @@
 //! the realm's row; within a node they share transactions. This file is the door to it, and the SQL stands in the file that
 //! is named after the table.
 
+mod address;
 mod archive;
 mod events;
 mod faults;

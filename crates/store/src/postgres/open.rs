@@ -1,29 +1,25 @@
-//! Opening: the URL, TLS, the checks that give clear errors, the migrations, the pools.
+//! Opening: the checks that give clear errors, the migrations, the pools.
 //!
 //! The one thing to know: nothing that is shown may hold the password. Errors name the server and the database, never the
 //! URL.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{Host, TargetSessionAttrs};
 use tokio_postgres::error::{Error, SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Postgres;
-use super::migrate::{is_unfinished, migrate};
+use super::address::configure;
+use super::migrate::{Schema, is_unfinished, migrate, schema};
 use super::nodes::Nodes;
 use super::pool::{Session, Times, pool};
 use super::queue::Door;
 use super::readers::Readers;
-use super::trouble::{Trouble, shown};
+use super::trouble::{Trouble, cause_of, shown};
 use super::writer::Writer;
 use crate::{OpenError, Options};
 
@@ -67,7 +63,7 @@ impl Place {
         let place = self.to_string();
         let message = shown(error);
         let Some(code) = error.code() else {
-            return OpenError::Unreachable { place, message };
+            return self.failed_before_the_server(error, message);
         };
         match *code {
             SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
@@ -88,14 +84,32 @@ impl Place {
                     message,
                 }
             }
-            _ if ["08", "53", "57"]
+            _ if code.code().starts_with("08") => OpenError::Unreachable { place, message },
+            // Resources, the operator's intervention, the system below the server.
+            _ if ["53", "57", "58"]
                 .iter()
                 .any(|class| code.code().starts_with(class)) =>
             {
-                OpenError::Unreachable { place, message }
+                OpenError::Busy { place, message }
             }
             _ => OpenError::DatabaseFailed { place, message },
         }
+    }
+
+    /// The same for what the server has not said: this side has given up, or nobody was there.
+    fn failed_before_the_server(&self, error: &Error, message: String) -> OpenError {
+        let place = self.to_string();
+        if let Some(rustls::Error::InvalidCertificate(_)) = cause_of::<rustls::Error>(error) {
+            return OpenError::Untrusted { place, message };
+        }
+        // The driver has no word for it but this one, which a test holds it to.
+        if message.ends_with("password missing") {
+            return OpenError::NoPassword {
+                place,
+                user: self.user.clone(),
+            };
+        }
+        OpenError::Unreachable { place, message }
     }
 
     /// The same for what did not even come to a statement.
@@ -127,6 +141,9 @@ pub(crate) async fn open(url: &str, options: Options) -> Result<Arc<Postgres>, O
     // A first connection by hand, because a pool hides why there is none.
     greet(&place, &config, tls.clone(), options.connect_timeout).await?;
     let writers = pool(&config, tls.clone(), times, options.writers.max(3)).map_err(failed)?;
+    if !options.create {
+        must_hold_a_store(&place, &writers).await?;
+    }
     migrate(
         &place,
         &writers,
@@ -163,20 +180,49 @@ pub(crate) async fn open(url: &str, options: Options) -> Result<Arc<Postgres>, O
     }))
 }
 
+async fn must_hold_a_store(place: &Place, pool: &deadpool_postgres::Pool) -> Result<(), OpenError> {
+    let session = Session::of(pool)
+        .await
+        .map_err(|trouble| place.trouble(trouble))?;
+    if matches!(schema(place, &session).await?, Schema::Nothing) {
+        return Err(OpenError::Nothing {
+            place: place.to_string(),
+        });
+    }
+    session.keep();
+    Ok(())
+}
+
+/// The first version that knows all that the SQL needs and that is not known to be needed. Engines that speak the protocol
+/// call themselves by the version that they are like.
+const OLDEST: u32 = 11;
+
 /// Connects once and looks at what nothing else would explain.
 pub(super) async fn greet(
     place: &Place,
     config: &Config,
     tls: MakeRustlsConnect,
-    wait: std::time::Duration,
+    wait: Duration,
 ) -> Result<(), OpenError> {
     let unreachable = |message: &str| OpenError::Unreachable {
         place: place.to_string(),
         message: message.to_owned(),
     };
-    let connecting = tokio::time::timeout(wait * 2, config.connect(tls)).await;
+    let connecting = tokio::time::timeout(wait * 2, config.connect(tls.clone())).await;
     let connecting = connecting.map_err(|_| unreachable("it does not answer in time"))?;
-    let (client, connection) = connecting.map_err(|error| place.failed(&error))?;
+    let (client, connection) = match connecting {
+        Ok(connected) => connected,
+        Err(error) if is_read_only(&error) => return Err(read_only(place, config, tls, wait).await),
+        Err(error) => return Err(place.failed(&error)),
+    };
+    let version = connection.parameter("server_version").unwrap_or_default();
+    if is_too_old(version) {
+        return Err(OpenError::TooOld {
+            place: place.to_string(),
+            version: version.to_owned(),
+            oldest: OLDEST,
+        });
+    }
     let greeting = async {
         let encoding = client.query_one("SHOW server_encoding", &[]).await;
         let encoding: String = encoding
@@ -194,6 +240,58 @@ pub(super) async fn greet(
         greeted = greeting => greeted,
         _ = connection => Err(unreachable("it closed the connection")),
         () = tokio::time::sleep(wait) => Err(unreachable("it does not answer in time")),
+    }
+}
+
+/// Whether a server's version, as in "9.6.24" or "15.7 (Debian …)", is one that will not do. One that says something else is
+/// given the benefit of the doubt.
+fn is_too_old(version: &str) -> bool {
+    let major = version
+        .split(|letter: char| !letter.is_ascii_digit())
+        .next();
+    major
+        .and_then(|major| major.parse::<u32>().ok())
+        .is_some_and(|major| major < OLDEST)
+}
+
+/// Whether the driver has turned away from a server because nothing can be written there.
+fn is_read_only(error: &Error) -> bool {
+    let cause = cause_of::<std::io::Error>(error);
+    // The system gives this kind only for what is no network: a socket in the file system, of which the text is another.
+    cause.is_some_and(|cause| {
+        cause.kind() == std::io::ErrorKind::PermissionDenied && cause.raw_os_error().is_none()
+    })
+}
+
+/// Finds out why nothing can be written.
+async fn read_only(
+    place: &Place,
+    config: &Config,
+    tls: MakeRustlsConnect,
+    wait: Duration,
+) -> OpenError {
+    let mut config = config.clone();
+    config.target_session_attrs(TargetSessionAttrs::Any);
+    let asking = async {
+        let (client, connection) = config.connect(tls).await?;
+        let asked = client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[]);
+        tokio::select! {
+            row = asked => row?.try_get(0),
+            // Its end is the question's, which says why.
+            _ = connection => Ok(false),
+        }
+    };
+    let standby = tokio::time::timeout(wait * 2, asking).await;
+    let message = if matches!(standby, Ok(Ok(true))) {
+        "it is a standby, which only repeats what the primary writes; name the primary, or all servers as host1,host2, of \
+         which the one that writes is taken"
+    } else {
+        "default_transaction_read_only is on for the server, the database or the user; set it off (ALTER SYSTEM, ALTER \
+         DATABASE or ALTER ROLE … SET default_transaction_read_only = off)"
+    };
+    OpenError::ReadOnly {
+        place: place.to_string(),
+        message,
     }
 }
 
@@ -244,185 +342,24 @@ pub(super) async fn check_rights(
     Ok(())
 }
 
-/// How the server's certificate is looked at.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Trust {
-    /// Not at all: the connection is encrypted against listeners, not against an impostor.
-    Anybody,
-    /// It must be for the server's name, under one of the system's roots.
-    System,
-    /// It must be for the server's name, under a root of this file.
-    File(String),
-}
+#[cfg(test)]
+mod tests {
+    use super::is_too_old;
 
-/// Takes the URL apart.
-pub(super) fn configure(
-    url: &str,
-    options: &Options,
-) -> Result<(Config, MakeRustlsConnect), OpenError> {
-    let (plain, mode, root) = without_tls(url)?;
-    let mut config: Config = plain.parse().map_err(|_| OpenError::Url {
-        message: "write postgres://user@host:5432/database, with reserved characters of the password as %xx",
-    })?;
-    if config.get_hosts().is_empty() {
-        return Err(OpenError::Url {
-            message: "it names no host: write postgres://user@host:5432/database",
-        });
-    }
-    let leaks = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
-    if config.get_hosts().iter().any(leaks) {
-        // What stands before it is the end of a password.
-        return Err(OpenError::Url {
-            message: "an @ stands where the host is: write an @ of the password as %40",
-        });
-    }
-    if let Some(password) = &options.password {
-        config.password(password.expose());
-    }
-    if config.get_application_name().is_none() {
-        config.application_name("tokenhouse");
-    }
-    config.connect_timeout(options.connect_timeout);
-    // A cable that was pulled is noticed by the kernel in about the time that a statement may take.
-    config.tcp_user_timeout(options.statement_timeout);
-    config.keepalives_idle(std::time::Duration::from_secs(10));
-    config.keepalives_interval(std::time::Duration::from_secs(3));
-    config.keepalives_retries(3);
-    // Of several hosts the one that writes; a follower is no place for a store.
-    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-
-    let near = config.get_hosts().iter().all(|host| match host {
-        Host::Tcp(name) => {
-            name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    #[test]
+    fn versions_are_compared_by_their_first_number() {
+        for old in ["9.6.24", "10.23", "8.1"] {
+            assert!(is_too_old(old), "{old}");
         }
-        Host::Unix(_) => true,
-    });
-    // Over a network the default is the mode that cannot be fooled; within the machine there is nobody in between.
-    let mode = mode.unwrap_or(if near { "prefer" } else { "verify-full" });
-    let anybody = root.map_or(Trust::Anybody, |file| Trust::File(file.to_owned()));
-    let (ssl, trust) = match mode {
-        "disable" => (SslMode::Disable, Trust::Anybody),
-        "prefer" => (SslMode::Prefer, anybody),
-        "require" => (SslMode::Require, anybody),
-        "verify-full" => (
-            SslMode::Require,
-            root.map_or(Trust::System, |file| Trust::File(file.to_owned())),
-        ),
-        _ => {
-            return Err(OpenError::Url {
-                message: "sslmode is disable, prefer, require or verify-full",
-            });
+        for good in [
+            "11.2-YB-2.20.1.0-b0",
+            "13.0.0",
+            "15.7 (Debian 15.7-0)",
+            "17beta1",
+            "",
+            "x",
+        ] {
+            assert!(!is_too_old(good), "{good}");
         }
-    };
-    config.ssl_mode(ssl);
-    Ok((config, MakeRustlsConnect::new(tls(&trust)?)))
-}
-
-/// What of a URL is for TLS.
-type TlsParts<'a> = (String, Option<&'a str>, Option<&'a str>);
-
-/// The URL without `sslmode` and `sslrootcert`, and these two.
-fn without_tls(url: &str) -> Result<TlsParts<'_>, OpenError> {
-    if url.contains('#') {
-        return Err(OpenError::Url {
-            message: "it has a fragment, which means nothing: write a # of the password as %23",
-        });
-    }
-    let Some((before, parameters)) = url.split_once('?') else {
-        return Ok((url.to_owned(), None, None));
-    };
-    let (mut mode, mut root) = (None, None);
-    let mut others = Vec::new();
-    for parameter in parameters.split('&') {
-        match parameter.split_once('=') {
-            Some(("sslmode", value)) => mode = Some(value),
-            Some(("sslrootcert", value)) => root = Some(value),
-            _ => others.push(parameter),
-        }
-    }
-    let mut plain = before.to_owned();
-    if !others.is_empty() {
-        plain.push('?');
-        plain.push_str(&others.join("&"));
-    }
-    Ok((plain, mode, root))
-}
-
-fn tls(trust: &Trust) -> Result<ClientConfig, OpenError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .expect("the provider knows the versions it is built with");
-    let mut roots = RootCertStore::empty();
-    match trust {
-        Trust::Anybody => {
-            let verifier = Arc::new(Unverified(provider));
-            return Ok(builder
-                .dangerous()
-                .with_custom_certificate_verifier(verifier)
-                .with_no_client_auth());
-        }
-        Trust::System => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        Trust::File(path) => {
-            let unreadable = |message: String| OpenError::Certificate {
-                path: path.into(),
-                message,
-            };
-            let certificates = CertificateDer::pem_file_iter(path)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|error| unreadable(error.to_string()))?;
-            for certificate in certificates {
-                roots
-                    .add(certificate)
-                    .map_err(|error| unreadable(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(unreadable("it holds no certificate".to_owned()));
-            }
-        }
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// Takes every certificate; whoever presents one must still hold its key.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -116,14 +116,23 @@ fn is_lost(error: &Error) -> bool {
 }
 
 fn caused_by_io(error: &Error) -> bool {
+    cause_of::<std::io::Error>(error).is_some()
+}
+
+/// The first cause of a kind. What an error of the system wraps is none of its sources, and is looked into.
+pub(super) fn cause_of<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
     let mut cause = error.source();
     while let Some(error) = cause {
-        if error.is::<std::io::Error>() {
-            return true;
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
-        cause = error.source();
+        let wrapped = error.downcast_ref::<std::io::Error>();
+        cause = match wrapped.and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
-    false
+    None
 }
 
 /// An error of a statement before COMMIT, or of a read.

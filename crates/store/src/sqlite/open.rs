@@ -51,6 +51,14 @@ pub(crate) async fn open(path: PathBuf, options: Options) -> Result<Arc<Sqlite>,
 }
 
 fn open_blocking(path: &Path, options: &Options) -> Result<Sqlite, OpenError> {
+    let nothing = || OpenError::Nothing {
+        place: path.display().to_string(),
+    };
+    // What is missing or empty is looked at before anything is put beside it.
+    let size = || std::fs::metadata(path).map_or(0, |file| file.len());
+    if !options.create && !path.is_dir() && size() == 0 {
+        return Err(nothing());
+    }
     let lock = prepare_file(path, options.lock_wait)?;
     let from_sqlite = |error: rusqlite::Error| explain(path, &error);
     let from_system = |error: std::io::Error| OpenError::Failed {
@@ -59,6 +67,9 @@ fn open_blocking(path: &Path, options: &Options) -> Result<Sqlite, OpenError> {
     };
 
     let mut writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(from_sqlite)?;
+    if !options.create && matches!(schema(path, &writer)?, Schema::Nothing) {
+        return Err(nothing());
+    }
     check_owner(path, &writer)?;
     make_durable(&writer).map_err(from_sqlite)?;
     migrate(path, &mut writer)?;

@@ -38,7 +38,7 @@ async fn urls_that_say_nothing_useful_are_refused() {
         "postgres://user:hun#ter2@host/database",
     ] {
         let error = refusal(url, Options::default()).await;
-        assert!(matches!(error, OpenError::Url { .. }), "{url}: {error:?}");
+        assert!(error.is_usage(), "{url}: {error:?}");
         let text = format!("{error} {error:?}");
         assert!(
             !text.contains("hunter2") && !text.contains("ter2"),
@@ -97,6 +97,8 @@ async fn a_password_is_taken_from_either_place_and_never_shown() {
         assert!(text.contains("password"), "{text}");
         assert!(!text.contains("hunter"), "{text}");
     }
+    let error = refusal(&bare, Options::default()).await;
+    assert!(matches!(error, OpenError::NoPassword { .. }), "{error:?}");
     let error = refusal(&bare, with("wrong")).await;
     assert!(matches!(error, OpenError::Login { .. }), "{error:?}");
     for (url, options) in [

@@ -9,7 +9,7 @@ use engine::token::TokenId;
 use engine::value::ValueId;
 use tokio::task::JoinSet;
 
-use super::super::open::configure;
+use super::super::address::configure;
 use super::super::pool::{Session, Times, pool};
 use super::{Database, connect};
 use crate::Options;
