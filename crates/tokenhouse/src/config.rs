@@ -21,6 +21,7 @@ pub use table::{DIALECT_TABLE, Setting, TABLE, rows, variable_of};
 use crate::data_dir::KEYRING;
 use crate::duration;
 use crate::keyring_file::KeyringFile;
+use crate::password_file;
 
 /// Names and values, as of the environment.
 pub type Variables = BTreeMap<String, String>;
@@ -306,14 +307,8 @@ impl Reading<'_> {
                 "store_password and store_password_file are two words for one thing: give one",
             ));
         }
-        let text = std::fs::read_to_string(&file).map(Zeroizing::new);
-        let text = text.map_err(|error| {
-            ConfigError::new(format!(
-                "{file}, the file of the store's password, cannot be read: {error}"
-            ))
-        })?;
-        let line = text.lines().next().unwrap_or_default();
-        Ok(Some(Confidential::new(line.to_owned())))
+        let line = password_file::read(Path::new(&file)).map_err(ConfigError::new)?;
+        Ok(Some(Confidential(line)))
     }
 
     fn tls(&self) -> Result<Option<TlsFiles>, ConfigError> {

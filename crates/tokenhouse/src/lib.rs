@@ -18,6 +18,7 @@ mod logs;
 mod metrics;
 mod new_file;
 mod open;
+mod password_file;
 mod reach;
 pub mod serve;
 mod server;

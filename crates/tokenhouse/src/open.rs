@@ -21,9 +21,9 @@ use crate::keyring_file::KeyringFile;
 
 /// Opens the store and the app on a data directory that this process owns.
 pub(crate) async fn open(data: &DataDir, settings: &Settings, role: Role) -> Result<App, Failure> {
-    let store = open_store(&settings.store_url(data.path()), settings).await?;
+    let store = open_store(&settings.store_url(data.path()), settings, role).await?;
     let file = settings.keyring_file(data.path());
-    let keyring = keyring(&file, &store).await?;
+    let keyring = keyring(&file, &store, role).await?;
     let parts = parts(store, keyring, settings.live_entries, role);
     App::open(parts, settings)
         .await
@@ -44,7 +44,7 @@ pub(crate) async fn keys_in_use(
     settings: &Settings,
     keyring: Keyring,
 ) -> Result<KeysInUse, Failure> {
-    let store = open_store(url, settings).await?;
+    let store = open_store(url, settings, Role::Visitor).await?;
     let engine = Engine::new(parts(store, keyring, 0, Role::Visitor));
     let keys = engine.keys_in_use().await;
     engine.close().await;
@@ -67,31 +67,62 @@ pub(crate) fn unbound(error: &BindError, file: &KeyringFile) -> Failure {
     }
 }
 
-async fn open_store(url: &str, settings: &Settings) -> Result<Arc<dyn Store>, Failure> {
+async fn open_store(
+    url: &str,
+    settings: &Settings,
+    role: Role,
+) -> Result<Arc<dyn Store>, Failure> {
     let password = settings.store_password.as_ref();
     let options = store::Options {
         password: password.map(|password| store::Password::new(password.expose().to_owned())),
         distributed: settings
             .store_distributed
             .then_some(store::Distribution::Citus),
+        // A visitor works on what a server has made.
+        create: role == Role::Server,
         ..store::Options::default()
     };
     store::open(url, options)
         .await
-        .map_err(|error| match error {
-            OpenError::Url { .. } | OpenError::Unsupported { .. } => Failure::usage(error),
-            error => Failure::failed(error),
-        })
+        .map_err(|error| not_opened(&error))
+}
+
+fn not_opened(error: &OpenError) -> Failure {
+    if error.is_usage() {
+        return Failure::usage(error);
+    }
+    let failure = Failure::failed(error);
+    match error {
+        _ if error.is_login() => failure.hint(
+            "the password is given as TOKENHOUSE_STORE_PASSWORD, or as the first line of a file that store_password_file \
+             (TOKENHOUSE_STORE_PASSWORD_FILE) names, or in the URL",
+        ),
+        OpenError::Nothing { .. } => failure.hint(
+            "name another with --store or --data; `tokenhouse serve` makes a new one at its first start, a command does not",
+        ),
+        _ => failure,
+    }
 }
 
 /// The keyring of the file; a new one only if the store belongs to none.
-async fn keyring(file: &KeyringFile, store: &Arc<dyn Store>) -> Result<Keyring, Failure> {
-    if let Some(keyring) = file.read().map_err(Failure::failed)? {
-        return Ok(keyring);
-    }
+async fn keyring(
+    file: &KeyringFile,
+    store: &Arc<dyn Store>,
+    role: Role,
+) -> Result<Keyring, Failure> {
     let new = || Keyring::generate(&SystemEntropy::new());
     // Only an engine can ask; the keyring that it is given for that is thrown away.
     let asking = Engine::new(parts(Arc::clone(store), new(), 0, Role::Visitor));
+    let present = file.read().map_err(Failure::failed)?;
+    if role == Role::Visitor && !asking.is_bound().await.map_err(Failure::failed)? {
+        // Whatever keyring this is, the store would be its own from now on.
+        let message =
+            "the store belongs to no keyring yet: no server has come to the end of its first start there";
+        return Err(Failure::failed(message).hint("run `tokenhouse serve` on it first"));
+    }
+    if let Some(keyring) = present {
+        return Ok(keyring);
+    }
     let path = file.path();
     if asking.is_bound().await.map_err(Failure::failed)? {
         // Another node may have made both since the file was looked for; it writes the file first.

@@ -9,13 +9,13 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use store::{CopyError, OpenError, Options, Password, Progress, Side, Stage};
-use zeroize::Zeroizing;
+use store::{CopyError, Options, Password, Progress, Side, Stage};
 
 use crate::cli::CopyArguments;
 use crate::config::{LogFormat, LogLevel, LogSettings};
 use crate::exit::Failure;
 use crate::logs;
+use crate::password_file;
 use crate::table::say;
 
 /// Copies.
@@ -62,28 +62,25 @@ pub(super) async fn run(arguments: CopyArguments) -> Result<(), Failure> {
     ))
 }
 
-/// The first line of a file.
 fn password(file: Option<&Path>) -> Result<Option<Password>, Failure> {
     let Some(file) = file else { return Ok(None) };
-    let text = std::fs::read_to_string(file).map(Zeroizing::new);
-    let text = text.map_err(|error| {
-        let file = file.display();
-        Failure::usage(format!(
-            "{file}, the file of a password, cannot be read: {error}"
-        ))
-    })?;
-    let line = text.lines().next().unwrap_or_default();
-    Ok(Some(Password::new(line.to_owned())))
+    let line = password_file::read(file).map_err(Failure::usage)?;
+    Ok(Some(Password::new(line.as_str().to_owned())))
 }
 
 fn failure(error: &CopyError) -> Failure {
-    match error {
-        CopyError::Same { .. }
-        | CopyError::Source(OpenError::Url { .. } | OpenError::Unsupported { .. })
-        | CopyError::Destination(OpenError::Url { .. } | OpenError::Unsupported { .. }) => {
-            Failure::usage(error)
-        }
-        _ => Failure::failed(error),
+    let (side, flag) = match error {
+        CopyError::Same { .. } => return Failure::usage(error),
+        CopyError::Source(side) => (side, "--from-password-file"),
+        CopyError::Destination(side) => (side, "--to-password-file"),
+        _ => return Failure::failed(error),
+    };
+    if side.is_usage() {
+        Failure::usage(error)
+    } else if side.is_login() {
+        Failure::failed(error).hint(format!("{flag} names a file with the password"))
+    } else {
+        Failure::failed(error)
     }
 }
 
@@ -138,22 +135,5 @@ impl Shown {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_password_is_the_first_line_of_its_file() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "hunter2\nnot this\n").unwrap();
-        let read = password(Some(file.path())).unwrap();
-        assert_eq!(format!("{read:?}"), "Some(Password)");
-        assert!(password(None).unwrap().is_none());
-        let error = password(Some(Path::new("/nowhere/at/all"))).unwrap_err();
-        assert!(error.to_string().contains("/nowhere/at/all"));
     }
 }

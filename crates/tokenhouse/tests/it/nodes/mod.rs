@@ -9,6 +9,7 @@ mod force;
 mod house;
 mod proxy;
 mod races;
+mod refused;
 mod rotation;
 mod starts;
 mod upgrade;
