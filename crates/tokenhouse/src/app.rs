@@ -11,7 +11,7 @@ use engine::verbs::keys::BindError;
 use engine::{Engine, Parts};
 use web::Doors;
 use web::dialects::{self, Dialect, FirstCredential};
-use web::native::{self, Control, House, MetricsText};
+use web::native::{self, Control, House, MetricsText, Stopping};
 
 use crate::config::Settings;
 
@@ -22,6 +22,8 @@ pub struct App {
     pub engine: Engine,
     /// The dialects that are spoken.
     pub dialects: Vec<Arc<dyn Dialect>>,
+    /// Whether it is about to stop.
+    pub stopping: Stopping,
 }
 
 /// Why it cannot be put together.
@@ -95,6 +97,7 @@ impl App {
         Ok(Self {
             engine: engine.clone(),
             dialects,
+            stopping: Stopping::default(),
         })
     }
 
@@ -116,6 +119,7 @@ impl App {
     ) -> Doors {
         let house = House {
             engine: self.engine.clone(),
+            stopping: self.stopping.clone(),
             dialects: dialects.to_vec(),
             documents,
             metrics,
@@ -127,6 +131,7 @@ impl App {
     pub fn control_doors(&self, metrics: MetricsText) -> Doors {
         let house = House {
             engine: self.engine.clone(),
+            stopping: self.stopping.clone(),
             dialects: self.dialects.clone(),
             documents: true,
             metrics: Some(metrics),

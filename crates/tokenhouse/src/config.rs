@@ -63,7 +63,9 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// How long a request may take from its head to its answer.
     pub request_timeout: Duration,
-    /// How long requests under way may take after the server was asked to stop.
+    /// How long the server goes on, not ready, after it was asked to stop.
+    pub stop_delay: Duration,
+    /// How long requests under way may take after that.
     pub stop_timeout: Duration,
     /// Connections at a time, on all listeners together.
     pub connections_max: usize,
@@ -195,6 +197,7 @@ impl Settings {
             flush_interval: read.positive_duration("flush_interval")?,
             head_timeout: read.positive_duration("head_timeout")?,
             request_timeout: read.positive_duration("request_timeout")?,
+            stop_delay: read.duration("stop_delay")?,
             stop_timeout: read.duration("stop_timeout")?,
             connections_max: read.number("connections_max", 1, 1_000_000)?,
             live_entries: read.number("live_entries", 0, 100_000_000)?,

@@ -163,9 +163,15 @@ impl Server {
         self.address
     }
 
+    /// Says that it is about to stop, where balancers ask whether it is ready; everything else is answered as before.
+    pub fn turn_away(&self) {
+        self.app.stopping.begin();
+    }
+
     /// Stops: no new requests, those under way are answered if they are done before the deadline, counts are written, the
     /// store is closed.
     pub async fn stop(mut self, deadline: Duration) {
+        self.turn_away();
         self.at_intervals.shutdown().await;
         // Nobody listens to it only if all listeners have ended already.
         let _ = self.stop.send(true);

@@ -32,7 +32,7 @@ pub(super) async fn run(arguments: ServeArguments, environment: Variables) -> Re
     logs::start(settings.log);
     let recorded = metrics::start();
     // From here on a signal no longer kills.
-    let signals = Signals::catch()?;
+    let mut signals = Signals::catch()?;
     let temporary = if settings.dev {
         Some(tempfile::tempdir().map_err(Failure::failed)?)
     } else {
@@ -69,7 +69,12 @@ pub(super) async fn run(arguments: ServeArguments, environment: Variables) -> Re
         () = signals.wait() => None,
         error = server.unfit() => Some(error),
     };
-    tracing::info!("stopping");
+    server.turn_away();
+    if unfit.is_none() {
+        tracing::info!(delay_secs = settings.stop_delay.as_secs_f32(), "stopping");
+        // Whoever asks a second time does not want to wait; and nothing is due if no delay is set.
+        let _ = tokio::time::timeout(settings.stop_delay, signals.wait()).await;
+    }
     upkeep.abort();
     server.stop(settings.stop_timeout).await;
     tracing::info!("stopped");
@@ -150,6 +155,9 @@ fn raise_file_limit() {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Nobody waits for it. Uncaught it would end the process where a file must not grow any further; caught, the write
+    /// fails as on a full disk.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -158,10 +166,11 @@ impl Signals {
         Ok(Self {
             terminate: catch(SignalKind::terminate())?,
             interrupt: catch(SignalKind::interrupt())?,
+            _file_size: catch(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 
-    async fn wait(mut self) {
+    async fn wait(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

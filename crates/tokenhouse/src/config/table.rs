@@ -154,6 +154,14 @@ pub const TABLE: &[Setting] = &[
         "How long a request may take from its head to its answer. A write that has begun is finished all the same.",
     ),
     setting(
+        "stop_delay",
+        None,
+        "0s",
+        "How long the server goes on as before after it was asked to stop, while `/readyz` answers 503, so that a load \
+         balancer sends nothing more when the listener closes. Behind one, longer than it takes to notice; a second \
+         signal ends it.",
+    ),
+    setting(
         "stop_timeout",
         None,
         "10s",

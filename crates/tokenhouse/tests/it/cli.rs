@@ -104,9 +104,14 @@ impl Served {
         }
     }
 
+    /// Its process.
+    pub(crate) fn process(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        let pid = Pid::from_raw(self.process()).unwrap();
         kill_process(pid, signal).unwrap();
     }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
@@ -25,11 +26,28 @@ use crate::native::problem::Problem;
 /// Renders the metrics in the Prometheus text format.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
+/// Whether the server was asked to stop: a balancer must hear of it before nobody listens any more. Clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Stopping(Arc<AtomicBool>);
+
+impl Stopping {
+    /// From now on it is not ready, whatever the store says.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn has_begun(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// What the house shows on one listener.
 #[derive(Clone)]
 pub struct House {
     /// Asked whether it is ready.
     pub engine: Engine,
+    /// Whether it is about to stop.
+    pub stopping: Stopping,
     /// The dialects of this listener.
     pub dialects: Vec<Arc<dyn Dialect>>,
     /// Whether `/openapi/{dialect}.json` is shown.
@@ -51,6 +69,7 @@ impl fmt::Debug for House {
 #[derive(Clone)]
 struct Pages {
     engine: Engine,
+    stopping: Stopping,
     index: Arc<Json>,
     documents: Arc<BTreeMap<String, String>>,
     metrics: Option<MetricsText>,
@@ -76,6 +95,7 @@ pub fn house(house: House) -> OpenApiRouter {
     };
     router.with_state(Pages {
         engine: house.engine,
+        stopping: house.stopping,
         index: Arc::new(index),
         documents: Arc::new(documents),
         metrics: house.metrics,
@@ -146,16 +166,20 @@ async fn healthz() -> axum::Json<StatusResponse> {
     axum::Json(StatusResponse { status: "ok" })
 }
 
-/// Whether it can do its work: whether the store accepts writes.
+/// Whether it can do its work: whether the store accepts writes, and the server was not asked to stop.
 #[utoipa::path(
     get,
     path = "/readyz",
     responses(
         (status = 200, description = "It can.", body = StatusResponse),
-        (status = 503, description = "The store does not accept writes at present."),
+        (status = 503, description = "The store does not accept writes at present, or the server is about to stop."),
     )
 )]
 async fn readyz(State(pages): State<Pages>) -> Result<axum::Json<StatusResponse>, Problem> {
+    if pages.stopping.has_begun() {
+        let detail = "the server is stopping: send requests elsewhere".to_owned();
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+    }
     match pages.engine.ready().await {
         Ok(()) => Ok(axum::Json(StatusResponse { status: "ready" })),
         // Whatever the cause: a balancer must send nobody here.

@@ -27,7 +27,7 @@ use utoipa_axum::routes;
 use crate::dialects::Dialect;
 
 pub use caller::Operator;
-pub use house::{House, MetricsText, house};
+pub use house::{House, MetricsText, Stopping, house};
 pub use realms::default_realm;
 
 /// What the native routes work with.
