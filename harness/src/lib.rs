@@ -35,6 +35,8 @@ pub struct Options {
     pub password: Option<String>,
     /// Further lines for its settings file, as `(name, value)`; the value is quoted here.
     pub settings: Vec<(String, String)>,
+    /// Further words for `initdb`.
+    pub initdb: Vec<String>,
     /// Files put beside the data, readable by the server alone: name and content. Settings name them relative to the data.
     pub files: Vec<(String, Vec<u8>)>,
 }
@@ -46,6 +48,7 @@ impl Default for Options {
             connections_max: 200,
             password: None,
             settings: Vec::new(),
+            initdb: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -119,6 +122,7 @@ impl Server {
             "--locale=C.UTF-8",
             "--no-sync",
         ]);
+        initdb.args(&options.initdb);
         if let Some(password) = &options.password {
             let file = home.join("password");
             fs::write(&file, password).expect("the directory is new and ours");
@@ -225,6 +229,29 @@ impl Server {
         run(psql)
     }
 
+    /// Lets none of its files grow beyond this many bytes, as on a full disk; `None` takes that back. A limit that is no
+    /// multiple of a page makes the server speak of a full disk. Below what its largest file has now, it could not even
+    /// write that.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let file = fs::read_to_string(self.home.join("data/postmaster.pid"));
+        let file = file.expect("it is running");
+        let first: i32 = file
+            .lines()
+            .next()
+            .and_then(|line| line.parse().ok())
+            .expect("the first line is the process");
+        // The first process before its children: those that it starts meanwhile have the limit already.
+        let user = unprivileged_user();
+        limit_files_as(user, first, bytes);
+        let processes = fs::read_dir("/proc").expect("there is a /proc");
+        let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        for process in numbers {
+            if parent_of(process) == Some(first) {
+                limit_files_as(user, process, bytes);
+            }
+        }
+    }
+
     /// Stops it as an operator does: sessions are ended, everything is written.
     pub fn stop(&self) {
         self.order("stop");
@@ -287,6 +314,36 @@ impl Drop for Server {
         // It ends when the server has ended and the directory is gone.
         let _ = supervisor.process.wait();
     }
+}
+
+fn parent_of(process: i32) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("PPid:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Lets no file of a process, and of those that it starts, grow beyond this many bytes; `None` takes that back.
+pub fn limit_files_of(process: i32, bytes: Option<u64>) {
+    limit_files_as(None, process, bytes);
+}
+
+/// The same as another user: even root may have no power over a process that is not its own.
+fn limit_files_as(user: Option<(u32, u32)>, process: i32, bytes: Option<u64>) {
+    let bytes = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+    let mut prlimit = Command::new("prlimit");
+    // The colon leaves the hard limit as it is.
+    prlimit.args([format!("--pid={process}"), format!("--fsize={bytes}:")]);
+    if let Some((uid, gid)) = user {
+        prlimit.uid(uid).gid(gid);
+    }
+    let output = prlimit.current_dir("/").output();
+    let output = output.expect("prlimit is a part of every Linux system");
+    // One that has ended meanwhile writes nothing.
+    assert!(
+        output.status.success() || !Path::new(&format!("/proc/{process}")).exists(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// The directory of `initdb`, `postgres` and `psql`: on the path, or the newest of those that Debian keeps off it.

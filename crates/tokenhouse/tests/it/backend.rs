@@ -80,6 +80,12 @@ impl FreshStore {
         self.directory.path().join("store.sqlite")
     }
 
+    /// Changes a database behind the store's back; a file belongs to its store alone.
+    pub(crate) fn tamper(&self, sql: &str) {
+        let database = self.database.as_ref().expect("it is on a server");
+        postgres_server::shared().sql(database, sql);
+    }
+
     /// What a query finds, a line for each row, sorted: for what no verb shows.
     pub(crate) fn lines(&self, query: &str) -> Vec<String> {
         let mut lines = match &self.database {

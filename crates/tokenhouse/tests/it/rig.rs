@@ -5,6 +5,7 @@
 //! [`Time::Goes`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::caller::Caller;
 use engine::clock::{Clock, ManualClock, SystemClock, Timestamp};
@@ -47,6 +48,23 @@ pub(crate) enum Time {
     Stands,
     /// It is the machine's.
     Goes,
+    /// It is the machine's, and what the test moves the wall clock by comes on top.
+    Jumps,
+}
+
+/// The machine's clock and as much more as the other one was moved by.
+#[derive(Debug)]
+struct Jumping(Arc<ManualClock>);
+
+impl Clock for Jumping {
+    fn now(&self) -> Timestamp {
+        let moved = self.0.now().as_micros() - START;
+        Timestamp::from_micros(SystemClock.now().as_micros() + moved).unwrap()
+    }
+
+    fn since_boot(&self) -> Duration {
+        SystemClock.since_boot()
+    }
 }
 
 impl Rig {
@@ -63,6 +81,7 @@ impl Rig {
         let running: Arc<dyn Clock> = match time {
             Time::Stands => Arc::clone(&clock) as _,
             Time::Goes => Arc::new(SystemClock),
+            Time::Jumps => Arc::new(Jumping(Arc::clone(&clock))),
         };
         let engine = open(&store, running, &entropy, live_entries).await;
         let realm = engine.open_realm("test").await.unwrap();
@@ -88,6 +107,11 @@ impl Rig {
     /// How many rows a table of the store has, for what no verb shows: what is left behind.
     pub(crate) fn rows(&self, table: &str, condition: &str) -> usize {
         self.store.count(table, condition)
+    }
+
+    /// Changes the database behind the store's back.
+    pub(crate) fn tamper(&self, sql: &str) {
+        self.store.tamper(sql);
     }
 
     /// The instant `secs` from now.

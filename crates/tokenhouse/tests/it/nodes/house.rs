@@ -47,8 +47,12 @@ impl House {
 
     /// One on a server of its own, which flushes.
     pub(super) fn with_a_server() -> Self {
-        let options = postgres_server::Options::default();
-        Self::on(Some(Server::start(&options)))
+        Self::with(&postgres_server::Options::default())
+    }
+
+    /// One on a server of its own that is set up like this.
+    pub(super) fn with(options: &postgres_server::Options) -> Self {
+        Self::on(Some(Server::start(options)))
     }
 
     fn on(own: Option<Server>) -> Self {
@@ -178,8 +182,12 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn of(node: &Node) -> Self {
+        Self::at(node.address())
+    }
+
+    pub(super) fn at(address: String) -> Self {
         Self {
-            address: node.address(),
+            address,
             connection: None,
         }
     }
@@ -222,16 +230,20 @@ impl Client {
         connection.send(method, path, authorization, body).await
     }
 
-    /// A fresh token's secret.
-    pub(super) async fn issue(&mut self, name: &str) -> String {
+    /// Asks for a fresh token.
+    pub(super) async fn try_issue(&mut self, name: &str) -> Option<(u16, Value)> {
         let body = json!({
             "tokenName": name,
             "type": "client",
             "environment": "development",
             "projects": ["default"],
         });
-        let answer = self.ask("POST", TOKENS, ADMIN, Some(body)).await;
-        let (status, made) = answer.unwrap();
+        self.ask("POST", TOKENS, ADMIN, Some(body)).await
+    }
+
+    /// A fresh token's secret.
+    pub(super) async fn issue(&mut self, name: &str) -> String {
+        let (status, made) = self.try_issue(name).await.unwrap();
         assert_eq!(status, 201, "{made}");
         made["secret"].as_str().unwrap().to_owned()
     }
