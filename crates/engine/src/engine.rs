@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use crate::agreement;
 use crate::batch::Batch;
 use crate::caller::Caller;
 use crate::clock::{Clock, Timestamp};
@@ -125,12 +126,11 @@ impl Engine {
             .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()])
             .collect();
         let space = Space::of("settings");
-        let alone = keyring.blind(RealmId::SYSTEM, &space, &parts);
         let keys = keyring.digest();
         parts.push(&keys);
         let membership = Membership {
             role: self.0.role,
-            settings: alone.to_vec(),
+            settings: agreement::to_bytes(keyring, settings),
             settings_and_keys: keyring.blind(RealmId::SYSTEM, &space, &parts).to_vec(),
             keys: keyring.keys().to_report(),
         };

@@ -3,6 +3,7 @@
 //! The one thing to know: this crate knows nobody – no HTTP, no SQL, no product's name. A rule is written here once, and
 //! holds in every dialect. [`Engine`] is the whole API: one verb per file under `verbs/`.
 
+pub(crate) mod agreement;
 pub mod batch;
 pub mod caller;
 pub mod clock;

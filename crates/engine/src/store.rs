@@ -12,6 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::agreement;
 use crate::batch::Batch;
 use crate::clock::Timestamp;
 use crate::event::{Change, Event, EventId, Subject};
@@ -70,11 +71,23 @@ pub enum StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// Another one is running with other settings.
-    #[error("another node of this store runs with other settings")]
-    OtherSettings,
+    #[error("another node of this store runs with other settings{}", listed(names))]
+    OtherSettings {
+        /// Which, as far as it can be told; never their values.
+        names: Vec<String>,
+    },
     /// The store could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// The names behind a colon.
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        " or keys".to_owned()
+    } else {
+        format!(": {}", names.join(", "))
+    }
 }
 
 /// What a process is to those that share its store.
@@ -91,13 +104,20 @@ pub enum Role {
 pub struct Membership {
     /// What it is.
     pub role: Role,
-    /// A digest of what all of them must agree about.
+    /// Digests of what all of them must agree about; [`Membership::other_settings`] reads them.
     pub settings: Vec<u8>,
     /// The same together with all keys that it has: programs from before the list of keys know this one alone, and it is what
     /// they are compared by.
     pub settings_and_keys: Vec<u8>,
     /// Which keys it holds, for [`Store::reports`].
     pub keys: Vec<u8>,
+}
+
+impl Membership {
+    /// The names of the settings in which it differs from one that has said `theirs` of its own.
+    pub fn other_settings(&self, theirs: &[u8]) -> Vec<String> {
+        agreement::differing(&self.settings, theirs)
+    }
 }
 
 /// Which rows a decision or an answer needs.

@@ -30,7 +30,7 @@ pub(crate) async fn open(data: &DataDir, settings: &Settings, role: Role) -> Res
         .map_err(|error| match &error {
             AppError::Bind(cause) => unbound(cause, &file),
             AppError::Setting(_) => Failure::usage(&error),
-            AppError::Join(JoinError::OtherSettings) => Failure::failed(&error).hint(
+            AppError::Join(JoinError::OtherSettings { .. }) => Failure::failed(&error).hint(
                 "give all nodes the same variables of the products and the same dialects (and, beside nodes of an \
                  earlier version, the same keys); to change one, stop all nodes first",
             ),
@@ -67,11 +67,7 @@ pub(crate) fn unbound(error: &BindError, file: &KeyringFile) -> Failure {
     }
 }
 
-async fn open_store(
-    url: &str,
-    settings: &Settings,
-    role: Role,
-) -> Result<Arc<dyn Store>, Failure> {
+async fn open_store(url: &str, settings: &Settings, role: Role) -> Result<Arc<dyn Store>, Failure> {
     let password = settings.store_password.as_ref();
     let options = store::Options {
         password: password.map(|password| store::Password::new(password.expose().to_owned())),
@@ -110,18 +106,24 @@ async fn keyring(
     store: &Arc<dyn Store>,
     role: Role,
 ) -> Result<Keyring, Failure> {
+    let present = file.read().map_err(Failure::failed)?;
+    if role == Role::Server
+        && let Some(keyring) = present
+    {
+        return Ok(keyring);
+    }
     let new = || Keyring::generate(&SystemEntropy::new());
     // Only an engine can ask; the keyring that it is given for that is thrown away.
     let asking = Engine::new(parts(Arc::clone(store), new(), 0, Role::Visitor));
-    let present = file.read().map_err(Failure::failed)?;
-    if role == Role::Visitor && !asking.is_bound().await.map_err(Failure::failed)? {
+    if role == Role::Visitor {
+        if asking.is_bound().await.map_err(Failure::failed)?
+            && let Some(keyring) = present
+        {
+            return Ok(keyring);
+        }
         // Whatever keyring this is, the store would be its own from now on.
-        let message =
-            "the store belongs to no keyring yet: no server has come to the end of its first start there";
+        let message = "the store belongs to no keyring yet: no server has come to the end of its first start there";
         return Err(Failure::failed(message).hint("run `tokenhouse serve` on it first"));
-    }
-    if let Some(keyring) = present {
-        return Ok(keyring);
     }
     let path = file.path();
     if asking.is_bound().await.map_err(Failure::failed)? {

@@ -96,14 +96,17 @@ impl Nodes {
 
     /// Compares the settings with those of all nodes that live.
     async fn agree(&self, membership: &Membership) -> Result<(), JoinError> {
-        let mut suspects: Option<Vec<(NodeId, i64)>> = None;
+        let mut suspects: Option<Vec<(NodeId, i64, Vec<String>)>> = None;
         loop {
             let nodes = table::nodes(&self.lease).await.map_err(join_error)?;
-            let differing: Vec<(NodeId, i64)> = nodes
+            let differing: Vec<(NodeId, i64, Vec<String>)> = nodes
                 .into_iter()
                 .filter(|node| !node.row.expelled && node.row.process != self.process)
                 .filter(|node| !node.agrees_with(membership))
-                .map(|node| (node.row.id, node.renewals))
+                .map(|node| {
+                    let names = node.other_settings(membership);
+                    (node.row.id, node.renewals, names)
+                })
                 .collect();
             let Some(before) = suspects else {
                 if differing.is_empty() {
@@ -114,10 +117,12 @@ impl Nodes {
                 tokio::time::sleep(LEASE + MARGIN).await;
                 continue;
             };
-            if differing.iter().any(|node| !before.contains(node)) {
-                return Err(JoinError::OtherSettings);
+            let alive = differing.iter().find(|node| !before.contains(node));
+            if let Some((_, _, names)) = alive {
+                let names = names.clone();
+                return Err(JoinError::OtherSettings { names });
             }
-            let dead: Vec<NodeId> = differing.into_iter().map(|(id, _)| id).collect();
+            let dead: Vec<NodeId> = differing.into_iter().map(|(id, _, _)| id).collect();
             table::expel(&self.lease, &dead).await.map_err(join_error)?;
             return Ok(());
         }
@@ -247,10 +252,11 @@ impl Nodes {
         };
         let others = nodes.iter().filter(|node| node.row.process != self.process);
         let mut others = others.filter(|node| !node.row.expelled);
-        if others.any(|node| !node.agrees_with(&speaker.membership)) {
+        if let Some(other) = others.find(|node| !node.agrees_with(&speaker.membership)) {
             // It was so slow that another one has taken its place meanwhile.
             speaker.live.require_lease();
             tracing::error!(
+                settings = other.other_settings(&speaker.membership).join(", "),
                 "another node of this store runs with other settings or keys: stop one of them"
             );
             return Ok(());

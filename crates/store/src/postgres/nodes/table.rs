@@ -54,6 +54,12 @@ impl Node {
             None => self.settings_and_keys == membership.settings_and_keys,
         }
     }
+
+    /// The names of the settings in which they do not agree. Older programs do not tell.
+    pub(super) fn other_settings(&self, membership: &Membership) -> Vec<String> {
+        let theirs = self.settings.as_deref();
+        theirs.map_or_else(Vec::new, |theirs| membership.other_settings(theirs))
+    }
 }
 
 fn corrupt(table: &'static str, id: Uuid, message: &str) -> Trouble {

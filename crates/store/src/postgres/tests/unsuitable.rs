@@ -126,7 +126,7 @@ async fn a_database_that_is_only_read_says_why() {
 async fn what_others_own_is_for_them_to_migrate() {
     let house = Database::build().await;
     house.open().await.close().await;
-    house.tamper("DELETE FROM migration WHERE number = 2; DROP TABLE node, hold, acknowledgement");
+    house.tamper("DELETE FROM migration WHERE number > 1; DROP TABLE node, hold, acknowledgement");
     let url = user(&house, "no_owner");
     house.tamper(
         "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO no_owner; \
@@ -143,6 +143,12 @@ async fn what_others_own_is_for_them_to_migrate() {
     );
     // The lease was given back, so nobody waits for the one who could not.
     assert_eq!(house.tamper("SELECT leased_until FROM schema"), "0");
+    house.open().await.close().await;
+    house.tamper(
+        "DELETE FROM migration WHERE number = 3; GRANT CREATE ON SCHEMA public TO no_owner",
+    );
+    let (text, _) = refusal(&url, Options::default()).await;
+    assert!(text.contains("must be owner of table node"), "{text}");
     house.open().await.close().await;
     house.tamper("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO no_owner");
     open(&url, Options::default()).await.unwrap().close().await;

@@ -132,6 +132,19 @@ fn a_url_that_cannot_be_meant_is_a_wrong_argument() {
         let text = said(&words, &[], 2);
         assert!(text.contains("one machine"), "{text}");
     }
+    let to = ["--to", "sqlite:///nowhere/else", "--distributed", "citus"].map(str::to_owned);
+    let from = ["copy", "--from", &file].map(str::to_owned);
+    Served::start_with(&["--data", &data], &[]).stop(rustix::process::Signal::TERM);
+    let text = said(&[from.as_slice(), &to].concat(), &[], 2);
+    assert!(text.contains("one machine"), "{text}");
+}
+
+#[test]
+fn nothing_is_made_for_a_wrong_argument() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data").display().to_string();
+    let words = ["serve", "--data", &data, "--distributed", "citus"].map(str::to_owned);
+    said(&words, &[], 2);
     assert!(!directory.path().join("data/store.sqlite").exists());
     assert!(!directory.path().join("data/keyring.json").exists());
 }

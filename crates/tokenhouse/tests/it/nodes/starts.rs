@@ -43,8 +43,24 @@ async fn a_node_with_other_settings_or_another_keyring_does_not_start() {
     };
     let (code, said) = refused.await.unwrap();
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("other settings"), "{said}");
+    let both = "other settings: AUTH_SECRET, INIT_ADMIN_API_TOKENS";
+    assert!(said.contains(both), "{said}");
     assert!(!said.contains("another secret than"), "{said}");
+    let refused = {
+        let mut arguments = arguments.clone();
+        let switch = ["--set", "dialects.mindbridge.enabled=false"];
+        arguments.extend(switch.map(str::to_owned));
+        tokio::task::spawn_blocking(move || {
+            program(
+                &arguments,
+                &[("INIT_ADMIN_API_TOKENS", super::house::ADMIN)],
+            )
+        })
+    };
+    let (code, said) = refused.await.unwrap();
+    assert_eq!(code, Some(1), "{said}");
+    let one = "other settings: dialects.mindbridge.enabled\n";
+    assert!(said.contains(one), "{said}");
 
     let keyring = arguments
         .iter()
