@@ -20,9 +20,12 @@ git archive "$commit" Cargo.toml Cargo.lock rust-toolchain.toml \
 # Neither its tests nor their dependencies.
 sed -i '/^\[dev-dependencies\]/,/^$/d; /^\[\[test\]\]/,/^$/d' "$work"/crates/*/Cargo.toml
 sed -i 's/, "bench", "harness"\]/]/; s/^members = .*"crates\/engine".*/members = ["crates\/*"]/' "$work/Cargo.toml"
-# Under a name of its own, so that both programs fit into one build directory
-# and share what was built for one of them.
+# Under names and paths of their own, so that both programs fit into one build
+# directory and share what they depend on: cargo tells the crates of two
+# workspaces apart by name, version and path below the root, and by nothing else.
 sed -i 's/^name = "tokenhouse"/name = "former-tokenhouse"/; $a [lib]\nname = "tokenhouse"' "$work/crates/tokenhouse/Cargo.toml"
+mv "$work/crates" "$work/former"
+sed -i 's/"crates\//"former\//g' "$work/Cargo.toml"
 (cd "$work" && cargo update --workspace --offline --quiet)
 # The same bytes whoever makes it.
 tar -c -C "$work" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner . |
