@@ -187,13 +187,17 @@ impl Server {
 /// Follows the list of keys for as long as this process holds what is listed.
 async fn follow_keys(engine: Engine, found: watch::Sender<Option<BindError>>) {
     let mut ticks = ticks(KEYS_INTERVAL).await;
+    let mut troubled = false;
     // If that cannot be found out now, it is no embedded store.
     while engine.shares_its_store().await.unwrap_or(true) {
         ticks.tick().await;
         match engine.follow_keys().await {
-            Ok(()) => {}
+            Ok(()) => troubled = false,
             Err(BindError::Engine(error)) => {
-                tracing::warn!(%error, "cannot read which keys are in use");
+                // Once, and not each second for as long as the store is away.
+                if !std::mem::replace(&mut troubled, true) {
+                    tracing::warn!(%error, "cannot find out which keys are in use");
+                }
             }
             Err(error) => {
                 tracing::error!(%error, "this node must not answer any more");

@@ -14,6 +14,7 @@ use crate::key_list::{KeyKind, KeyList, Keys, LackingKeys, UnreadableList};
 use crate::locator::{Key, Place, Space};
 use crate::realm::RealmId;
 use crate::record::Record;
+use crate::store::Role;
 use crate::verbs::records::RecordEdit;
 
 const KEYRING: &str = "keyring";
@@ -96,12 +97,14 @@ impl Engine {
     }
 
     /// Reads the list anew: takes over which keys are active, and where newer keys than those are held by everybody, goes on
-    /// to them. To be called after [`Engine::join`], and every second or so where others use the store too.
+    /// to them. To be called after [`Engine::join`], and every second or so where others use the store too. A visitor only
+    /// follows: it may have come while all servers are being restarted.
     ///
     /// # Errors
     /// When the keyring lacks a listed key: this process must not answer any more.
     pub async fn follow_keys(&self) -> Result<(), BindError> {
         let held = self.0.keyring.keys();
+        let follows = self.0.role == Role::Visitor && self.shares_its_store().await?;
         for _ in 0..STEPS_MAX {
             // Before the list is read: a membership that begins later has not seen it.
             let membership = self.0.live.memberships();
@@ -109,6 +112,9 @@ impl Engine {
                 return Ok(());
             };
             let Some(list) = self.check_binding(&record)? else {
+                if follows {
+                    return Ok(());
+                }
                 // A program from before the list has made the store. Whoever runs beside this one has the same keys, or one of
                 // them would not have been let in.
                 let first = KeyList::founding(held.clone());
@@ -116,7 +122,7 @@ impl Engine {
                 continue;
             };
             self.take_over(&list, membership);
-            if !list.is_behind(&held) {
+            if follows || !list.is_behind(&held) {
                 return Ok(());
             }
             // After the list was read: who joins later than this reads a list that is no older.

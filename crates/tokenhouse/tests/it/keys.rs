@@ -42,13 +42,17 @@ fn keyring(keys: u64) -> Keyring {
 }
 
 async fn engine(store: &FreshStore, keyring: Keyring) -> Engine {
+    engine_as(Role::Server, store, keyring).await
+}
+
+async fn engine_as(role: Role, store: &FreshStore, keyring: Keyring) -> Engine {
     Engine::new(Parts {
         store: store.open().await,
         keyring,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy::new()),
-        live_entries: 100,
-        role: Role::Server,
+        live_entries: if role == Role::Server { 100 } else { 0 },
+        role,
     })
 }
 
@@ -217,6 +221,25 @@ async fn whoever_joins_in_the_moment_of_the_switch_is_seen_or_sees_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_command_beside_no_server_goes_over_to_nothing() {
+    let store = FreshStore::new(Backend::Postgres).await;
+    started(&store, 1).await.close().await;
+    let visitor = engine_as(Role::Visitor, &store, keyring(2)).await;
+    start(&visitor).await.unwrap();
+    assert_eq!(in_use(&visitor).await, (1, 1));
+    visitor.close().await;
+    started(&store, 1).await.close().await;
+    started(&store, 2).await.close().await;
+    let visitor = engine_as(Role::Visitor, &store, keyring(2)).await;
+    start(&visitor).await.unwrap();
+    assert_eq!(visitor.keyring().active(KeyKind::Digest), 2);
+    visitor.close().await;
+    let visitor = engine_as(Role::Visitor, &store, keyring(1)).await;
+    lacks(&start(&visitor).await.unwrap_err(), "digest key 2");
+    visitor.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_node_that_says_nothing_of_its_keys_is_waited_for() {
     let store = FreshStore::new(Backend::Postgres).await;
     started(&store, 1).await.close().await;
@@ -264,6 +287,18 @@ fn ids_in_use(shown: &Value) -> Vec<(String, bool)> {
         .collect()
 }
 
+/// Tokens that each start makes unless they are there.
+const SEEDS: [(&str, &str); 1] = [("INIT_ADMIN_API_TOKENS", "*:*.an-admin-token-of-the-start")];
+
+/// The ids of all tokens.
+fn tokens(place: &cli::Place) -> Vec<String> {
+    let listed = place.json(&["list"]);
+    let listed = listed.as_array().or_else(|| listed["tokens"].as_array());
+    let ids = listed.unwrap().iter();
+    ids.map(|token| token["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
 #[test]
 fn an_embedded_store_goes_over_to_added_keys_at_the_next_start() {
     let place = cli::Place::new();
@@ -272,7 +307,9 @@ fn an_embedded_store_goes_over_to_added_keys_at_the_next_start() {
     assert!(err.contains("no keyring"), "{err}");
     let (_, err) = run(&[&["keyring", "show"][..], &data].concat(), 1);
     assert!(err.contains("no keyring"), "{err}");
-    let server = Served::start_with(&data, &[]);
+    let server = Served::start_with(&data, &SEEDS);
+    let first_tokens = tokens(&place);
+    assert!(!first_tokens.is_empty());
     let file = place.data.join("keyring.json");
     let before = fs::read(&file).unwrap();
 
@@ -307,7 +344,11 @@ fn an_embedded_store_goes_over_to_added_keys_at_the_next_start() {
     );
     server.stop(Signal::TERM);
 
-    Served::start_with(&data, &[]).stop(Signal::TERM);
+    // What every start makes unless it is there is found under the old key.
+    for _ in 0..2 {
+        Served::start_with(&data, &SEEDS).stop(Signal::TERM);
+        assert_eq!(tokens(&place), first_tokens);
+    }
     let new = |kind: &str| [(format!("{kind} 1"), false), (format!("{kind} 2"), true)];
     let new = [new("digest"), new("sealing")].concat();
     assert_eq!(ids_in_use(&shown(&place, &[])), new);
@@ -335,7 +376,8 @@ fn an_embedded_store_goes_over_to_added_keys_at_the_next_start() {
     let lacking = answer["keys"].as_array().unwrap().iter();
     assert_eq!(lacking.filter(|key| key["in_file"] == false).count(), 2);
     fs::write(&file, after).unwrap();
-    Served::start_with(&data, &[]).stop(Signal::TERM);
+    Served::start_with(&data, &SEEDS).stop(Signal::TERM);
+    assert_eq!(tokens(&place), first_tokens);
 }
 
 #[test]
