@@ -133,7 +133,7 @@ fn listed(house: &House) -> Listed {
     }
 }
 
-fn has_switched(house: &House) -> bool {
+pub(super) fn has_switched(house: &House) -> bool {
     listed(house).active == (2, 2)
 }
 
@@ -145,7 +145,7 @@ fn sealed_under(house: &House, token: &str) -> String {
 }
 
 /// Waits for what must come to be soon.
-async fn soon(what: &str, is_so: impl Fn() -> bool) {
+pub(super) async fn soon(what: &str, is_so: impl Fn() -> bool) {
     let waiting = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -156,7 +156,7 @@ async fn soon(what: &str, is_so: impl Fn() -> bool) {
 }
 
 /// Adds keys to the file of the house, and keeps what it was before under another name.
-fn add_keys(house: &House) -> PathBuf {
+pub(super) fn add_keys(house: &House) -> PathBuf {
     let path = PathBuf::from(keyring_of(house));
     let before = path.with_extension("before");
     std::fs::copy(&path, &before).unwrap();

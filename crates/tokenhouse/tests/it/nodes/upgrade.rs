@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
-use super::house::{Client, House, Node};
+use super::house::{ADMIN, Client, House, Node};
+use super::rotation::{add_keys, has_switched, soon};
+use super::starts::program;
 use crate::cli::former_program;
 
 const PAST: &str = "2020-01-01T00:00:00Z";
@@ -79,6 +81,43 @@ async fn nodes_of_the_schema_before_go_on_beside_new_ones() {
     assert!(client.is_good(&kept).await);
     assert_eq!(client.expire(&kept, PAST).await, Some(200));
     assert!(!Client::of(&new).is_good(&kept).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the program of the schema before: upgrade/run.sh"]
+async fn keys_are_added_when_the_last_former_node_is_gone_and_none_comes_back() {
+    let house = House::new();
+    let former = house.node_of(former_program, &[]).await;
+    let new = house.node(&[]).await;
+    tokio::task::block_in_place(|| add_keys(&house));
+    // Beside it all keys must be the same: it would not find what is digested under another one.
+    let mut serve = vec![
+        "serve".to_owned(),
+        "--listen".to_owned(),
+        "127.0.0.1:0".to_owned(),
+    ];
+    serve.extend(house.arguments(house.server().port()));
+    let environment = [("INIT_ADMIN_API_TOKENS", ADMIN)];
+    let (code, said) = tokio::task::block_in_place(|| program(&serve, &environment));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("earlier version"), "{said}");
+    agree(&former, &new, 3).await;
+    let kept = Client::of(&former).issue("kept").await;
+    former.served.stop(rustix::process::Signal::TERM);
+    let new = new.restarted().await;
+    soon("the switch", || has_switched(&house)).await;
+    assert!(Client::of(&new).is_good(&kept).await);
+
+    // It would take the last key of its file for the active one, whatever that is.
+    let said = tokio::task::block_in_place(|| {
+        let mut command = former_program();
+        let output = command.args(&serve).envs(environment).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    });
+    assert!(said.contains("the store belongs to keyring"), "{said}");
+    let fresh = Client::of(&new).issue("fresh").await;
+    assert!(Client::of(&new).is_good(&fresh).await);
 }
 
 /// How many migrations the store has seen.
