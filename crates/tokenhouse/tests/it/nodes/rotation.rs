@@ -328,14 +328,18 @@ async fn nodes_without_a_memory_are_waited_for_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn different_keys_under_one_id_never_come_into_use() {
     let house = House::new();
-    let (one, other) = (house.node(&[]).await, house.node(&[]).await);
+    let (one, old) = (house.node(&[]).await, house.node(&[]).await);
     let path = PathBuf::from(keyring_of(&house));
-    // Somebody has added keys to each copy of the file, instead of copying the file.
+    // Somebody has added keys to each copy of the file, instead of copying the file. (There is a node with the old one all
+    // the time: none would be waited for while it is down.)
     let before = tokio::task::block_in_place(|| add_keys(&house));
     let one = one.restarted().await;
     std::fs::copy(&before, &path).unwrap();
     tokio::task::block_in_place(|| add_keys(&house));
-    let other = other.restarted().await;
+    let other = house.node(&[]).await;
+    old.served.stop(Signal::TERM);
+    // One more looks at its start whether there is something that all hold.
+    let third = house.node(&[]).await;
     assert_eq!(listed(&house).digest, [1]);
     let secret = Client::of(&one).issue("between").await;
     assert!(Client::of(&other).is_good(&secret).await);
@@ -343,4 +347,5 @@ async fn different_keys_under_one_id_never_come_into_use() {
     let one = one.restarted().await;
     soon("the switch", || has_switched(&house)).await;
     assert!(Client::of(&one).is_good(&secret).await);
+    assert!(Client::of(&third).is_good(&secret).await);
 }
