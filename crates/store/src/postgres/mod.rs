@@ -20,6 +20,7 @@ mod readers;
 mod records;
 mod rows;
 mod script;
+mod spending;
 mod tokens;
 mod transaction;
 mod trouble;
@@ -54,6 +55,7 @@ use query::Fetch;
 use queue::Door;
 use readers::Readers;
 use rows::{Parameter, text};
+use spending::Spending;
 use trouble::until_certain;
 use usage::Count;
 use writer::Writer;
@@ -73,6 +75,7 @@ pub(crate) struct Postgres {
     place: Place,
     door: Door,
     writer: Arc<Writer>,
+    spending: Arc<Spending>,
     readers: Readers,
 }
 
@@ -292,15 +295,7 @@ impl Store for Postgres {
         at: Timestamp,
     ) -> Result<bool, StoreError> {
         let pass = self.door.enter().await?;
-        let writer = Arc::clone(&self.writer);
-        let spending = tokio::spawn(async move {
-            let faults = writer.faults.as_ref();
-            let mut spend = Count::spend(&writer.pool, faults, (realm, token), max, at);
-            let counted = until_certain(&mut spend, writer.deadline).await;
-            drop(pass);
-            counted.map(|rows| rows == 1)
-        });
-        spending.await.unwrap_or_else(|error| Err(ended(&error)))
+        self.spending.spend((realm, token, max), at, pass).await
     }
 
     async fn add_usage(&self, usage: Vec<(RealmId, TokenId, Usage)>) -> Result<(), StoreError> {

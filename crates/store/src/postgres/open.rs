@@ -19,6 +19,7 @@ use super::nodes::Nodes;
 use super::pool::{Session, Times, pool};
 use super::queue::Door;
 use super::readers::Readers;
+use super::spending::Spending;
 use super::trouble::{Trouble, cause_of, shown};
 use super::writer::Writer;
 use crate::{OpenError, Options};
@@ -162,6 +163,13 @@ pub(crate) async fn open(url: &str, options: Options) -> Result<Arc<Postgres>, O
     session.keep();
     let nodes = Nodes::new(&config, &tls, writers.clone());
     let readers = pool(&config, tls, times, options.readers).map_err(failed)?;
+    let spending = Spending::new(
+        writers.clone(),
+        options.writers.max(3),
+        options.commit_faults.clone(),
+        options.deadline,
+        options.wait,
+    );
     Ok(Arc::new(Postgres {
         place,
         door: Door::new(options.queue, options.wait),
@@ -173,6 +181,7 @@ pub(crate) async fn open(url: &str, options: Options) -> Result<Arc<Postgres>, O
             faults: options.commit_faults,
             lines: Mutex::default(),
         }),
+        spending: Arc::new(spending),
         readers: Readers {
             pool: readers,
             deadline: options.read_deadline,

@@ -12,6 +12,7 @@ mod groups;
 mod opening;
 mod plans;
 mod refusals;
+mod spending;
 mod unsuitable;
 
 use std::sync::Arc;

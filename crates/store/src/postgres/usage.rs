@@ -27,13 +27,13 @@ use super::trouble::{Attempt, Trouble, of_statement};
 pub(super) const OF: &str =
     "SELECT token, uses, last_used_at FROM usage WHERE realm = $1 AND token = ANY($2::uuid[])";
 
-/// One use, unless there have been `$3` already or the token is gone.
+/// `$5` uses, unless there would be more than `$3` or the token is gone.
 const SPEND: &str = "INSERT INTO usage (realm, token, uses, last_used_at) \
-     SELECT $1::uuid, $2::uuid, 1, $4::bigint \
-     WHERE $3::bigint > 0 AND EXISTS (SELECT 1 FROM token WHERE realm = $1 AND id = $2) \
+     SELECT $1::uuid, $2::uuid, $5::bigint, $4::bigint \
+     WHERE $5::bigint <= $3::bigint AND EXISTS (SELECT 1 FROM token WHERE realm = $1 AND id = $2) \
      ON CONFLICT (realm, token) DO UPDATE SET \
-     uses = usage.uses + 1, last_used_at = greatest(usage.last_used_at, excluded.last_used_at) \
-     WHERE usage.uses < $3";
+     uses = usage.uses + excluded.uses, last_used_at = greatest(usage.last_used_at, excluded.last_used_at) \
+     WHERE usage.uses <= $3 - $5";
 
 /// Many reports, each of another token. Sums stop at 2^63-1.
 const ADD: &str = "INSERT INTO usage (realm, token, uses, last_used_at) \
@@ -57,15 +57,17 @@ pub(super) struct Count<'a> {
 }
 
 impl<'a> Count<'a> {
-    /// Counts one use; the outcome is the number of rows, 1 if it was counted.
+    /// Counts so many uses, if there are so many at the most with them; the outcome is the number of rows, 1 if they were
+    /// counted.
     pub(super) fn spend(
         pool: &'a Pool,
         faults: Option<&'a Arc<dyn CommitFaults>>,
         (realm, token): (RealmId, TokenId),
-        max: u64,
+        (uses, max): (u64, u64),
         at: Timestamp,
     ) -> Self {
         let max = i64::try_from(max).unwrap_or(i64::MAX);
+        let uses = i64::try_from(uses).unwrap_or(i64::MAX);
         Self {
             pool,
             faults,
@@ -75,6 +77,7 @@ impl<'a> Count<'a> {
                 Box::new(token.0),
                 Box::new(max),
                 Box::new(at.as_micros()),
+                Box::new(uses),
             ],
             in_doubt: false,
         }
