@@ -16,7 +16,8 @@ use crate::columns::{Columns, integer, json, rows_max};
 use crate::nouns::{self, actor_word, outcome_word};
 
 /// Which of these events are there.
-pub(super) const WHICH: &str = "SELECT id FROM event WHERE realm = $1 AND id = ANY($2::uuid[])";
+pub(super) const WHICH: &str = "SELECT found.id FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (\
+     SELECT id FROM event WHERE event.realm = $1 AND event.id = wanted.id LIMIT 1) AS found";
 
 /// The newest.
 pub(super) const NEWEST: &str = "SELECT id, at, actor_kind, actor_id, actor_name, verb, outcome, reason, request, count \

@@ -21,8 +21,8 @@ use engine::store::{Rows, StoreError};
 use super::nodes::{Mine, Permit, STANDS};
 use super::pool::Session;
 use super::query::{Gathering, Progress, Touched, untouched};
-use super::script::{Deviation, Script};
-use super::transaction::{LOCK, MAKE_LOCK, commit, ended_for_certain, on_commit};
+use super::script::{Check, Deviation, Script};
+use super::transaction::{LOCK, MAKE_LOCK, commit, ended_for_certain, on_commit, planning};
 use super::trouble::{Attempt, Trouble, of_statement, until_certain};
 use super::writer::{Member, ROWS_MAX, Writer};
 use super::{events, locators, records, tokens, values};
@@ -204,6 +204,7 @@ impl Group<'_> {
         let in_doubt = !attempted.is_empty();
 
         let mut script = Script::default();
+        script.ask(planning::KEEP, Vec::new());
         script.ask(LOCK, vec![Box::new(self.realm.0)]);
         if let Some(hold) = permit.hold() {
             script.ask(STANDS, vec![Box::new(self.realm.0), Box::new(hold.0)]);
@@ -217,7 +218,7 @@ impl Group<'_> {
         let needs = gathering.walk();
         gathering.ask(&needs, &mut script);
         let answers = script.read(session, Some(on_commit::BEGIN)).await?;
-        let mut answers = answers.into_iter();
+        let mut answers = answers.into_iter().skip(1);
         if answers.next().is_none_or(|locked| locked.is_empty()) {
             // Nothing was locked, so what was read may be old already.
             return Ok(Gathered::Unlocked);
@@ -317,6 +318,8 @@ impl Group<'_> {
         let events: Vec<&Event> = all().map(|batch| &batch.event).collect();
         let written = events::write(&mut script, realm, &events)
             .and_then(|()| {
+                // Events and changes are only inserted, from arrays: there is nothing to plan.
+                script.write(planning::ANEW, Vec::new(), Check::None);
                 let writes = all().flat_map(|batch| &batch.tokens);
                 tokens::write(&mut script, realm, writes)
             })

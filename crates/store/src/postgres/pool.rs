@@ -7,7 +7,8 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, QueueMode,
+    RecyclingMethod, Runtime,
 };
 use tokio_postgres::Config;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -67,6 +68,8 @@ fn pool_told(
     };
     Pool::builder(Manager::from_config(config.clone(), tls, recycling))
         .max_size(size.max(1))
+        // The same few sessions, so that their caches stay warm.
+        .queue_mode(QueueMode::Lifo)
         .runtime(Runtime::Tokio1)
         .wait_timeout(Some(times.wait))
         .create_timeout(Some(times.connect * 2))
@@ -83,21 +86,37 @@ fn pool_told(
                 Ok(())
             })
         }))
-        .pre_recycle(Hook::sync_fn(|_, metrics| {
-            if metrics.age() > AGE_MAX {
-                return Err(HookError::message("old enough"));
-            }
-            Ok(())
+        .pre_recycle(Hook::async_fn(|client: &mut ClientWrapper, metrics| {
+            let old = metrics.age() > AGE_MAX;
+            let stale = metrics.recycle_count % PLANS_KEPT_USES == PLANS_KEPT_USES - 1
+                || metrics.last_used() > PLANS_KEPT_REST;
+            Box::pin(async move {
+                if old {
+                    return Err(HookError::message("old enough"));
+                }
+                if stale {
+                    // An engine that keeps none may refuse this; a broken connection is noticed by its first statement.
+                    let _ = client.batch_execute("DISCARD PLANS").await;
+                }
+                Ok(())
+            })
         }))
         .build()
         .map_err(|error| error.to_string())
 }
 
+/// Plans that a session keeps (see `transaction::planning`) are made for the size that its tables had: they are thrown away
+/// when it has been taken from its pool so often, ...
+const PLANS_KEPT_USES: usize = 64;
+
+/// ... and when it has rested for so long.
+const PLANS_KEPT_REST: Duration = Duration::from_secs(1);
+
 /// All statements find their rows by a key. Left to itself, the planner reads a whole realm instead, once while the tables
 /// are small and then for as long as it keeps that plan or has no statistics: a realm that has just been filled would be
 /// hundreds of times as slow. So nothing but walking an index is offered, a page costs next to nothing beside looking at a
-/// row, and each statement is planned for the size that its tables have now.
-const PLANNER_HINTS: [&str; 8] = [
+/// row, and each statement is planned for the size that its tables have now, unless its form leaves no choice.
+pub(super) const PLANNER_HINTS: [&str; 8] = [
     "SET enable_seqscan = off",
     "SET enable_bitmapscan = off",
     "SET enable_hashjoin = off",

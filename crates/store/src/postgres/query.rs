@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::pool::Session;
 use super::script::Script;
+use super::transaction::planning;
 use super::trouble::{Attempt, Trouble};
 use super::{locators, records, tokens, values};
 use crate::columns::rows_max;
@@ -421,10 +422,11 @@ impl<'q> Gathering<'q> {
             return Ok(());
         }
         let mut script = Script::default();
+        script.ask(planning::KEEP, Vec::new());
         self.ask(&needs, &mut script);
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         let answers = script.read(&session, Some(begin)).await?;
-        let taken = self.take(needs, &mut answers.into_iter());
+        let taken = self.take(needs, &mut answers.into_iter().skip(1));
         taken.map_err(Trouble::Refused)?;
         self.finish(&session).await?;
         session.end_reading();

@@ -22,6 +22,21 @@ pub(super) mod on_commit {
     pub(crate) const UNHURRIED: &str = "SET LOCAL statement_timeout = 0";
 }
 
+/// What tells a session how to come by the plan of a statement, until its transaction ends. Engines that do not know the
+/// setting are not told.
+pub(super) mod planning {
+    /// Plans are kept. Only for statements whose form leaves the planner no choice that matters: what is read is looked up
+    /// in a `LATERAL … LIMIT 1`, row by row. Making a plan costs more than following it, and a group needs several.
+    /// Citus chooses by itself: it knows which server to ask only by the value of a parameter.
+    pub(crate) const KEEP: &str = "SELECT set_config('plan_cache_mode', \
+         CASE WHEN current_setting('citus.shard_count', true) IS NULL THEN 'force_generic_plan' ELSE 'auto' END, true) \
+         WHERE current_setting('plan_cache_mode', true) IS NOT NULL";
+
+    /// Back to a new plan each time, for joins with a table that grows.
+    pub(crate) const ANEW: &str = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true) \
+         WHERE current_setting('plan_cache_mode', true) IS NOT NULL";
+}
+
 /// Locks the realm.
 pub(super) const LOCK: &str = "SELECT realm FROM realm_lock WHERE realm = $1 FOR UPDATE";
 

@@ -10,7 +10,10 @@ use engine::store::{Lookup, Rows};
 use engine::token::Token;
 use tokio::task::JoinSet;
 
-use super::Database;
+use super::super::pool::PLANNER_HINTS;
+use super::super::transaction::planning;
+use super::super::{locators, records, tokens};
+use super::{Database, connect};
 use crate::contract::House;
 use crate::contract::world::{World, place, renamed};
 
@@ -83,5 +86,48 @@ async fn a_realm_that_was_just_filled_is_not_read_from_end_to_end() {
             read < 10 * UPDATES,
             "{read} rows of {table} were read for {UPDATES} updates"
         );
+    }
+}
+
+type Parameters<'a> = &'a [&'a (dyn tokio_postgres::types::ToSql + Sync)];
+
+#[tokio::test]
+async fn plans_are_kept_where_the_transaction_says_so() {
+    let house = Database::build().await;
+    let _world = World::of(&house).await;
+    let mut client = connect(&house.url()).await;
+    for hint in PLANNER_HINTS {
+        client.batch_execute(hint).await.unwrap();
+    }
+    let realm = uuid::Uuid::nil();
+    let (ids, spaces, keys): (Vec<uuid::Uuid>, Vec<String>, Vec<Vec<u8>>) =
+        (vec![realm], vec!["name".to_owned()], vec![b"x".to_vec()]);
+    for kept in [false, true] {
+        let transaction = client.transaction().await.unwrap();
+        if kept {
+            transaction.execute(planning::KEEP, &[]).await.unwrap();
+        }
+        let place = transaction.prepare(locators::FIND).await.unwrap();
+        let token = transaction.prepare(tokens::FIND_LOCATED).await.unwrap();
+        let above = transaction.prepare(records::FIND_ABOVE_LOCATED).await;
+        let above = above.unwrap();
+        for _ in 0..8 {
+            let (one, two): (Parameters<'_>, Parameters<'_>) =
+                (&[&realm, &spaces, &keys], &[&realm, &ids, &spaces, &keys]);
+            let three: Parameters<'_> = &[&realm, &ids, &9_i64, &spaces, &keys];
+            for (statement, parameters) in [(&place, one), (&token, two), (&above, three)] {
+                let found = transaction.query(statement, parameters).await;
+                assert!(found.unwrap().is_empty());
+            }
+        }
+        transaction.execute(planning::ANEW, &[]).await.unwrap();
+        let mode = transaction.query_one("SHOW plan_cache_mode", &[]).await;
+        let mode: String = mode.unwrap().get(0);
+        assert_eq!(mode, "force_custom_plan");
+        let counted = "SELECT count(*) FROM pg_prepared_statements \
+             WHERE generic_plans = 8 AND custom_plans = 0 AND statement LIKE '%LATERAL%'";
+        let counted = transaction.query_one(counted, &[]).await.unwrap();
+        assert_eq!(counted.get::<_, i64>(0), if kept { 3 } else { 0 });
+        transaction.rollback().await.unwrap();
     }
 }
