@@ -1,7 +1,9 @@
 //! Writes: those of one realm that have gathered while the group before was under way are one transaction.
 //!
-//! The one thing to know: nobody waits to make a group larger. A lone write begins at once; what comes while it is under
-//! way is the next group. What a group does stands in `group.rs`.
+//! The one thing to know: a lone write begins at once; what comes while it is under way is the next group. Only after a
+//! group that was most of all there is does the next wait a moment for callers who come again ([`Line::reunion`]): without
+//! it they would part for ever into two halves that take turns, each paying for a transaction of its own. What a group does
+//! stands in `group.rs`.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -30,8 +32,18 @@ pub(super) const ROWS_MAX: usize = 20_000;
 /// Rows that are expected of a mark: most have few, some have all tokens of a realm.
 const MARKED_ROWS: usize = 1_000;
 
-/// Groups of one realm that are under way where there are other nodes: while some wait for them, one writes.
-const RUNNERS_IN_COMPANY: usize = 4;
+/// Groups of one realm that are under way where there are other nodes: while one waits for them, one writes. With more of
+/// them the groups are smaller, and each has to be announced.
+const RUNNERS_IN_COMPANY: usize = 2;
+
+/// How long nobody may come while those whom a group has answered are waited for.
+const LULL: Duration = Duration::from_millis(2);
+
+/// How many such times are waited at the most.
+const LULLS_MAX: usize = 3;
+
+/// The wait is left out for two to the power of so many groups at the most after it was in vain again and again.
+const VAIN_MAX: u32 = 3;
 
 /// Where the outcome of a write goes.
 type Reply = oneshot::Sender<Result<bool, StoreError>>;
@@ -91,6 +103,57 @@ pub(super) struct Line {
     /// Held from the beginning of a transaction to its end, so that groups of this process do not wait for one another
     /// with a connection in their hands.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// Set while a runner waits for callers to come again: for how many to be in line, and where that is told.
+    reunion: Option<(usize, oneshot::Sender<()>)>,
+    /// How often in turn they did not come.
+    vain: u32,
+    /// For how many groups nobody is to be waited for.
+    spared: u32,
+}
+
+impl Line {
+    fn join(&mut self, member: Member) {
+        self.waiting.push_back(member);
+        let complete = |(wanted, _): &mut (usize, _)| self.waiting.len() >= *wanted;
+        if let Some((_, told)) = self.reunion.take_if(complete) {
+            // Who waited may have gone on just now.
+            let _ = told.send(());
+        }
+    }
+
+    /// After a group of which so many were answered: whether they are worth waiting for, then what tells that they are
+    /// back.
+    ///
+    /// Callers who come again as soon as they are answered make a group that is twice as large, for which those who are in
+    /// line already wait less than a transaction takes. Where callers come independently of each other that is not so; it
+    /// is noticed by who came, and tried more and more rarely.
+    fn reunion(&mut self, answered: usize) -> Option<oneshot::Receiver<()>> {
+        let wanted = self.waiting.len() + answered;
+        if answered < 2 || answered < self.waiting.len() || wanted > MEMBERS_MAX {
+            return None;
+        }
+        if self.reunion.is_some() {
+            return None;
+        }
+        if self.spared > 0 {
+            self.spared -= 1;
+            return None;
+        }
+        let (told, complete) = oneshot::channel();
+        self.reunion = Some((wanted, told));
+        Some(complete)
+    }
+
+    /// Ends the wait: so many had been answered, and so many have come since.
+    fn reunited(&mut self, answered: usize, came: usize) {
+        self.reunion = None;
+        if came * 2 < answered {
+            self.vain = (self.vain + 1).min(VAIN_MAX);
+            self.spared = 1 << self.vain;
+        } else {
+            self.vain = 0;
+        }
+    }
 }
 
 impl Writer {
@@ -130,8 +193,9 @@ impl Writer {
             let runners_max = self.runners_max();
             let mut lines = self.lines();
             let line = lines.entry(realm).or_default();
-            line.waiting.push_back(member);
-            let begins = line.runners < runners_max;
+            // Whoever waits for callers takes this one too.
+            let begins = line.runners < runners_max && line.reunion.is_none();
+            line.join(member);
             line.runners += usize::from(begins);
             begins
         };
@@ -151,6 +215,7 @@ impl Writer {
         let sizes = metrics::histogram!("tokenhouse_store_group_members");
         while let Some((members, turn)) = self.next(realm) {
             sizes.record(f64::from(u32::try_from(members.len()).unwrap_or(u32::MAX)));
+            let count = members.len();
             let group = Group {
                 writer: &self,
                 realm,
@@ -166,11 +231,37 @@ impl Writer {
                 tracing::error!(%realm, "a group of writes panicked");
                 Vec::new()
             });
+            self.reunite(realm, count, put_off).await;
+        }
+    }
+
+    /// Puts those back in line who were put off, and waits for those who were answered to come again, if that is worth it.
+    async fn reunite(&self, realm: RealmId, count: usize, put_off: Vec<Member>) {
+        let answered = count - put_off.len().min(count);
+        let (mut complete, before) = {
             let mut lines = self.lines();
             let line = lines.entry(realm).or_default();
             for member in put_off.into_iter().rev() {
                 line.waiting.push_front(member);
             }
+            match line.reunion(answered) {
+                Some(complete) => (complete, line.waiting.len()),
+                None => return,
+            }
+        };
+        let mut present = before;
+        for _ in 0..LULLS_MAX {
+            if tokio::time::timeout(LULL, &mut complete).await.is_ok() {
+                break;
+            }
+            let now = self.lines().get(&realm).map(|line| line.waiting.len());
+            match now {
+                Some(now) if now > present => present = now,
+                _ => break,
+            }
+        }
+        if let Some(line) = self.lines().get_mut(&realm) {
+            line.reunited(answered, line.waiting.len().saturating_sub(before));
         }
     }
 
