@@ -1,4 +1,7 @@
 //! Uses of one token by many at once: they are counted together, up to the limit, and hold up nobody else.
+//!
+//! The one thing to know: the store has three writing connections here, and the row of the count is locked from outside, so
+//! a use that took a connection of its own would leave none to anybody.
 
 use std::time::Duration;
 
