@@ -49,7 +49,7 @@ pub struct Settings {
     pub behind_proxy: bool,
     /// Whether `/metrics` is on the main listener.
     pub show_metrics: bool,
-    /// Whether `/openapi` is on the main listener.
+    /// Whether `/openapi` is on the public listeners, of each the dialects that it speaks.
     pub show_documents: bool,
     /// What is logged, and how.
     pub log: LogSettings,
@@ -457,20 +457,27 @@ mod tests {
 
     #[test]
     fn products_variables_come_from_all_layers_and_are_not_ours() {
+        const A: &str = "INIT_ADMIN_API_TOKENS";
+        const B: &str = "AUTH_SECRET";
+        const C: &str = "UNLEASH_API_TOKENS_LIMIT";
+        let file = [A, B, C]
+            .map(|name| format!("{name} = \"file\"\n"))
+            .concat();
         let layers = layers(
-            &[("environment.C", "flag")],
+            &[(&format!("environment.{C}"), "flag")],
             &[
-                ("A", "env"),
-                ("C", "env"),
+                (A, "env"),
+                (C, "env"),
+                ("SOMEBODY_ELSES", "env"),
                 ("TOKENHOUSE_LISTEN", "127.0.0.1:2"),
             ],
-            "[environment]\nA = \"file\"\nB = \"file\"\nC = \"file\"\n",
+            &format!("[environment]\n{file}"),
         );
         let settings = Settings::resolve(&layers, false).unwrap();
         let value = |name| settings.environment.value(name);
-        assert_eq!(value("A"), Some("env"));
-        assert_eq!(value("B"), Some("file"));
-        assert_eq!(value("C"), Some("flag"));
+        assert_eq!(value(A), Some("env"));
+        assert_eq!(value(B), Some("file"));
+        assert_eq!(value(C), Some("flag"));
         assert_eq!(value("TOKENHOUSE_LISTEN"), None);
     }
 
@@ -546,6 +553,7 @@ mod tests {
             "listen = [\"127.0.0.1:1\"]",
             "listen = 1979-05-27T07:32:00Z",
             "[environment]\nTOKENHOUSE_LISTEN = \"127.0.0.1:1\"",
+            "[environment]\nINIT_ADMIN_API_TOKEN = \"one letter is missing\"",
             "listen",
         ] {
             let message = read(bad).unwrap_err().to_string();

@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use web::dialects::FirstCredential;
 
@@ -28,7 +29,7 @@ const HANDING_OVER: &str = "handing-over";
 pub struct DataDir {
     path: PathBuf,
     /// Unlocked by its end.
-    _lock: File,
+    lock: File,
 }
 
 /// Why the directory cannot be used.
@@ -40,6 +41,8 @@ pub enum DataDirError {
         path: PathBuf,
         /// The owner's process id, if it could be read.
         pid: Option<u32>,
+        /// What tells its store apart, as [`DataDir::serves`] has noted it.
+        store: Option<String>,
     },
     /// It is not there, and was not to be made.
     Missing {
@@ -58,7 +61,7 @@ pub enum DataDirError {
 impl fmt::Display for DataDirError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Held { path, pid } => {
+            Self::Held { path, pid, .. } => {
                 write!(f, "{} is in use by ", path.display())?;
                 match pid {
                     Some(pid) => write!(f, "the process {pid}"),
@@ -72,6 +75,13 @@ impl fmt::Display for DataDirError {
 }
 
 impl std::error::Error for DataDirError {}
+
+/// Tells stores apart by their URLs, which may hold a password and so are not written down.
+pub(crate) fn store_mark(url: &str) -> String {
+    let digest = Sha256::digest(url.as_bytes());
+    let text = |text: String, byte: &u8| text + &format!("{byte:02x}");
+    digest.iter().fold(String::new(), text)
+}
 
 fn system(path: &Path, error: &dyn fmt::Display) -> DataDirError {
     DataDirError::System {
@@ -87,6 +97,13 @@ impl DataDir {
         builder.recursive(true).mode(0o700);
         builder.create(path).map_err(|error| system(path, &error))?;
         Self::take(path, true)
+    }
+
+    /// Notes which store is served, so that a command that names another one is not answered from this one.
+    pub fn serves(&self, store_url: &str) -> Result<(), DataDirError> {
+        let mut lock = &self.lock;
+        writeln!(lock, "{}", store_mark(store_url))
+            .map_err(|error| system(&self.path.join("lock"), &error))
     }
 
     /// Takes a directory into possession that is a data directory already.
@@ -119,9 +136,11 @@ impl DataDir {
                 let mut text = String::new();
                 // What cannot be read is not said.
                 let _ = lock.read_to_string(&mut text);
+                let mut lines = text.lines();
                 return Err(DataDirError::Held {
                     path: path.to_owned(),
-                    pid: text.trim().parse().ok(),
+                    pid: lines.next().and_then(|pid| pid.trim().parse().ok()),
+                    store: lines.next().map(str::to_owned),
                 });
             }
             Err(error) => return Err(system(&lock_path, &error)),
@@ -134,7 +153,7 @@ impl DataDir {
         write(&mut lock).map_err(|error| system(&lock_path, &error))?;
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         })
     }
 

@@ -17,7 +17,7 @@ use web::native::Operator;
 use crate::app::App;
 use crate::client::{Answer, Client};
 use crate::config::Settings;
-use crate::data_dir::{DataDir, DataDirError};
+use crate::data_dir::{DataDir, DataDirError, store_mark};
 use crate::exit::Failure;
 use crate::open::{open, unusable};
 use crate::{control, users};
@@ -52,6 +52,18 @@ impl Reached {
 
     /// The server that holds the data directory.
     pub(crate) async fn server(settings: &Settings, held: &DataDirError) -> Result<Self, Failure> {
+        if let DataDirError::Held {
+            store: Some(served),
+            ..
+        } = held
+            && settings.store.is_some()
+            && *served != store_mark(&settings.store_url(&settings.data))
+        {
+            let message = format!("{held}, which serves another store than the one that is named");
+            return Err(Failure::usage(message).hint(
+                "leave out --store to ask the server; to work on another store, name another directory with --data",
+            ));
+        }
         let unreachable = |error: io::Error| {
             Failure::unreachable(format!(
                 "{held}, which does not answer on its control socket: {error}"

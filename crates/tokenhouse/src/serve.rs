@@ -119,7 +119,7 @@ impl Server {
                 .collect();
             let main = only.is_none();
             let shown = (main && settings.show_metrics).then(|| Arc::clone(metrics));
-            let doors = app.doors(&dialects, main && settings.show_documents, shown);
+            let doors = app.doors(&dialects, settings.show_documents, shown);
             let socket = Socket::Public {
                 listener,
                 tls: sockets.tls.clone(),

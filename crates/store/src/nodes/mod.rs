@@ -10,6 +10,7 @@ mod assent;
 pub(crate) mod member;
 #[cfg(test)]
 mod model;
+pub(crate) mod tidying;
 
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ pub(crate) const RENEWAL: Duration = Duration::from_millis(350);
 
 /// How long a node may leave a hold unanswered before it is expelled.
 pub(crate) const SILENCE: Duration = Duration::from_millis(200);
+
+/// How often a member looks for holds where there is company: several looks fit into the silence that others put up with.
+pub(crate) const LOOK: Duration = Duration::from_millis(30);
 
 /// What is waited beyond a lease, for two clocks that do not run equally fast: 1 % of it would be a broken clock.
 pub(crate) const MARGIN: Duration = Duration::from_millis(100);

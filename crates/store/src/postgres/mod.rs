@@ -18,6 +18,7 @@ mod query;
 mod queue;
 mod readers;
 mod records;
+mod reunion;
 mod rows;
 mod script;
 mod spending;

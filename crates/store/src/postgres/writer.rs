@@ -1,7 +1,7 @@
 //! Writes: those of one realm that have gathered while the group before was under way are one transaction.
 //!
 //! The one thing to know: a lone write begins at once; what comes while it is under way is the next group. Only after a
-//! group that was most of all there is does the next wait a moment for callers who come again ([`Line::reunion`]): without
+//! group that was most of all there is does the next wait a moment for callers who come again (`reunion.rs`): without
 //! it they would part for ever into two halves that take turns, each paying for a transaction of its own. What a group does
 //! stands in `group.rs`.
 
@@ -21,9 +21,10 @@ use super::faults::CommitFaults;
 use super::group::Group;
 use super::nodes::Nodes;
 use super::queue::Pass;
+use super::reunion::Reunion;
 
 /// Members of one group. With 512 a round trip is less than a hundredth of each; more would only make the first wait.
-const MEMBERS_MAX: usize = 512;
+pub(super) const MEMBERS_MAX: usize = 512;
 
 /// Rows that the members of one group may be expected to read, and those that they write, after which it takes no further
 /// member. (One member may be larger.)
@@ -41,9 +42,6 @@ const LULL: Duration = Duration::from_millis(2);
 
 /// How many such times are waited at the most.
 const LULLS_MAX: usize = 3;
-
-/// The wait is left out for two to the power of so many groups at the most after it was in vain again and again.
-const VAIN_MAX: u32 = 3;
 
 /// Where the outcome of a write goes.
 type Reply = oneshot::Sender<Result<bool, StoreError>>;
@@ -103,56 +101,13 @@ pub(super) struct Line {
     /// Held from the beginning of a transaction to its end, so that groups of this process do not wait for one another
     /// with a connection in their hands.
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// Set while a runner waits for callers to come again: for how many to be in line, and where that is told.
-    reunion: Option<(usize, oneshot::Sender<()>)>,
-    /// How often in turn they did not come.
-    vain: u32,
-    /// For how many groups nobody is to be waited for.
-    spared: u32,
+    reunion: Reunion,
 }
 
 impl Line {
     fn join(&mut self, member: Member) {
         self.waiting.push_back(member);
-        let complete = |(wanted, _): &mut (usize, _)| self.waiting.len() >= *wanted;
-        if let Some((_, told)) = self.reunion.take_if(complete) {
-            // Who waited may have gone on just now.
-            let _ = told.send(());
-        }
-    }
-
-    /// After a group of which so many were answered: whether they are worth waiting for, then what tells that they are
-    /// back.
-    ///
-    /// Callers who come again as soon as they are answered make a group that is twice as large, for which those who are in
-    /// line already wait less than a transaction takes. Where callers come independently of each other that is not so; it
-    /// is noticed by who came, and tried more and more rarely.
-    fn reunion(&mut self, answered: usize) -> Option<oneshot::Receiver<()>> {
-        let wanted = self.waiting.len() + answered;
-        if answered < 2 || answered < self.waiting.len() || wanted > MEMBERS_MAX {
-            return None;
-        }
-        if self.reunion.is_some() {
-            return None;
-        }
-        if self.spared > 0 {
-            self.spared -= 1;
-            return None;
-        }
-        let (told, complete) = oneshot::channel();
-        self.reunion = Some((wanted, told));
-        Some(complete)
-    }
-
-    /// Ends the wait: so many had been answered, and so many have come since.
-    fn reunited(&mut self, answered: usize, came: usize) {
-        self.reunion = None;
-        if came * 2 < answered {
-            self.vain = (self.vain + 1).min(VAIN_MAX);
-            self.spared = 1 << self.vain;
-        } else {
-            self.vain = 0;
-        }
+        self.reunion.look(self.waiting.len());
     }
 }
 
@@ -194,7 +149,7 @@ impl Writer {
             let mut lines = self.lines();
             let line = lines.entry(realm).or_default();
             // Whoever waits for callers takes this one too.
-            let begins = line.runners < runners_max && line.reunion.is_none();
+            let begins = line.runners < runners_max && !line.reunion.is_awaited();
             line.join(member);
             line.runners += usize::from(begins);
             begins
@@ -244,7 +199,7 @@ impl Writer {
             for member in put_off.into_iter().rev() {
                 line.waiting.push_front(member);
             }
-            match line.reunion(answered) {
+            match line.reunion.begin(line.waiting.len(), answered) {
                 Some(complete) => (complete, line.waiting.len()),
                 None => return,
             }
@@ -261,7 +216,8 @@ impl Writer {
             }
         }
         if let Some(line) = self.lines().get_mut(&realm) {
-            line.reunited(answered, line.waiting.len().saturating_sub(before));
+            let came = line.waiting.len().saturating_sub(before);
+            line.reunion.end(answered, came);
         }
     }
 

@@ -1,9 +1,11 @@
 //! `tokenhouse serve`: the data directory taken, first credentials handed over, the server run until it is asked to stop.
 //!
-//! The one thing to know: standard output carries the line for each listener and nothing else, unless it is a terminal; a
-//! credential never goes into a pipe or a log.
+//! The one thing to know: standard output carries the line for each listener (and of a development server where its data
+//! is) and nothing else, unless it is a terminal; a credential never goes into a pipe or a log.
 
+use std::fs::Permissions;
 use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,7 +36,10 @@ pub(super) async fn run(arguments: ServeArguments, environment: Variables) -> Re
     // From here on a signal no longer kills.
     let mut signals = Signals::catch()?;
     let temporary = if settings.dev {
-        Some(tempfile::tempdir().map_err(Failure::failed)?)
+        // Whoever can read a development server's keyring can read its tokens.
+        let private = Permissions::from_mode(0o700);
+        let directory = tempfile::Builder::new().permissions(private).tempdir();
+        Some(directory.map_err(Failure::failed)?)
     } else {
         None
     };
@@ -42,6 +47,8 @@ pub(super) async fn run(arguments: ServeArguments, environment: Variables) -> Re
         .as_ref()
         .map_or(settings.data.as_path(), tempfile::TempDir::path);
     let data = DataDir::create(directory).map_err(|error| unusable(&error))?;
+    data.serves(&settings.store_url(data.path()))
+        .map_err(|error| unusable(&error))?;
     raise_file_limit();
     let sockets = Sockets::bind(&settings).await?;
     let app = open(&data, &settings, Role::Server).await?;
@@ -58,7 +65,7 @@ pub(super) async fn run(arguments: ServeArguments, environment: Variables) -> Re
     let urls = sockets.urls();
     let text = metrics::text_of(&recorded);
     let server = Server::start(app, sockets, Some(listener), &settings, &text);
-    announce(&urls)?;
+    announce(&urls, temporary.as_ref().map(tempfile::TempDir::path))?;
     let upkeep = tokio::spawn(async move {
         loop {
             tokio::time::sleep(UPKEEP_INTERVAL).await;
@@ -134,10 +141,19 @@ fn hand_over(data: &DataDir, credentials: &[FirstCredential]) -> Result<(), Fail
     Ok(())
 }
 
-fn announce(urls: &[String]) -> Result<(), Failure> {
+/// Tells where it listens, and where commands find it if that is not where they look by themselves.
+fn announce(urls: &[String], temporary: Option<&Path>) -> Result<(), Failure> {
     let mut stdout = std::io::stdout();
     for url in urls {
         writeln!(stdout, "listening on {url}").map_err(Failure::failed)?;
+    }
+    if let Some(data) = temporary {
+        let data = data.display();
+        writeln!(
+            stdout,
+            "temporary data in {data}, for `tokenhouse token … --data {data}`"
+        )
+        .map_err(Failure::failed)?;
     }
     stdout.flush().map_err(Failure::failed)
 }

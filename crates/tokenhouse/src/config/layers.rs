@@ -151,11 +151,24 @@ fn of_a_dialect(name: &str) -> bool {
 
 fn check_key(key: &str) -> Result<(), String> {
     if let Some(name) = key.strip_prefix(PRODUCTS) {
-        return if name.starts_with(OURS) && !of_a_dialect(name) {
-            Err("a setting of our own stands under its key, not under environment".to_owned())
-        } else {
-            Ok(())
-        };
+        if name.starts_with(OURS) && !of_a_dialect(name) {
+            return Err(
+                "a setting of our own stands under its key, not under environment".to_owned(),
+            );
+        }
+        // In the environment there are many that are nobody's; who writes one here means something by it.
+        let openers = web::dialects::ALL.iter();
+        let read: Vec<&str> = openers
+            .flat_map(|opener| opener.variables)
+            .copied()
+            .collect();
+        if read.contains(&name) {
+            return Ok(());
+        }
+        return Err(format!(
+            "no dialect reads such a variable; there are: {}",
+            read.join(", ")
+        ));
     }
     let mut known: Vec<String> = rows().map(|(known, _)| known).collect();
     if known.iter().any(|one| one == key) {

@@ -109,7 +109,7 @@ pub const TABLE: &[Setting] = &[
         "openapi",
         None,
         "false",
-        "Show `/openapi/<dialect>.json` on the main listener.",
+        "Show `/openapi/<dialect>.json` on the listener that speaks the dialect.",
     ),
     setting(
         "log_format",

@@ -424,6 +424,33 @@ fn token_commands_work_with_and_without_a_server() {
 }
 
 #[test]
+fn a_server_is_not_asked_in_place_of_another_store() {
+    let place = Place::new();
+    let own = format!("sqlite://{}", place.data.join("store.sqlite").display());
+    let server = Served::start(&["--data", place.path()]);
+    let (_, err) = place.token(&["list", "--store", "sqlite:///nowhere/other.sqlite"], 2);
+    assert!(err.contains("another store"), "{err}");
+    assert!(err.contains("leave out --store"), "{err}");
+    place.token(&["list", "--store", &own], 0);
+    drop(server);
+}
+
+#[test]
+fn the_data_of_a_development_server_is_private_and_can_be_found() {
+    let mut server = Served::start(&["--dev"]);
+    let mut line = String::new();
+    server.lines.read_line(&mut line).unwrap();
+    let data = line.strip_prefix("temporary data in ").unwrap();
+    let (data, command) = data.split_once(", for ").unwrap();
+    assert!(command.contains(&format!("--data {data}")), "{command}");
+    let mode = fs::metadata(data).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700);
+    let (listed, _) = run(&["token", "list", "--data", data], 0);
+    assert!(listed.contains("api-key"), "{listed}");
+    drop(server);
+}
+
+#[test]
 fn a_server_that_does_not_answer_is_unreachable() {
     let place = Place::new();
     let server = Served::start(&["--data", place.path()]);

@@ -269,6 +269,12 @@ async fn a_dialect_may_have_a_listener_of_its_own() {
         ),
         (404, 200)
     );
+    // Each shows what it speaks.
+    for (dialect, own_shows, main_shows) in [("unleash", 200, 404), ("piiano", 404, 200)] {
+        let path = format!("/openapi/{dialect}.json");
+        let shown = (status(own, &path).await, status(main, &path).await);
+        assert_eq!(shown, (own_shows, main_shows), "{dialect}");
+    }
 }
 
 on_each_store! { what_ended_is_purged_at_intervals_unless_its_product_keeps_it }

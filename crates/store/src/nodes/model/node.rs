@@ -4,7 +4,7 @@
 //! Whatever may wait for the realm's lock is another task, so that a lease is never lost by waiting.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +15,12 @@ use engine::token::Token;
 use uuid::Uuid;
 
 use super::super::member::{Member, Renewed};
-use super::super::{Hold, HoldId, NodeId, ProcessId, RENEWAL, Renewal, Roster, Row};
+use super::super::tidying::{self, DEAD, STRAY, Strays};
+use super::super::{Hold, HoldId, LOOK, NodeId, ProcessId, RENEWAL, Renewal, Roster, Row};
 use super::database::{self, Connection, Content, Database, Key, Lost};
 use super::rules::Without;
-use super::sim::{Micros, Owner, Sim};
+use super::sim::{Owner, Sim, micros};
 use super::tokens::{KEYS_MAX, REALM, id_of, token};
-
-/// How often a member looks for holds: SILENCE must leave room for several looks.
-const LOOK: Micros = 30_000;
-/// A hold of a process without a live row is deleted when it has been seen for this long.
-const OLD: Duration = Duration::from_secs(5);
-/// A member whose row was not renewed for this long by the store's clock is expelled, also if nobody writes.
-const GONE: Micros = 10_000_000;
 
 /// How much goes wrong in a run.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +60,7 @@ pub(super) struct Node {
     /// What a read that was under way then goes by, where it is not dropped.
     kept_ticket: RefCell<Option<(u64, Rc<Ticket>)>>,
     idle: RefCell<Vec<Connection>>,
-    seen: RefCell<BTreeMap<HoldId, Duration>>,
+    seen: RefCell<Strays>,
 }
 
 /// Where the answer of a verify came from.
@@ -249,7 +243,7 @@ impl Node {
                 self.look(&connection, id, None).await.map(|()| true)
             };
             match round {
-                Ok(true) if !self.leaving.get() => self.sim.sleep(LOOK).await,
+                Ok(true) if !self.leaving.get() => self.sim.sleep(micros(LOOK)).await,
                 Ok(_) => {
                     let kept = self.kept(&[]);
                     self.member.borrow_mut().lost();
@@ -367,16 +361,9 @@ impl Node {
             self.sim.spawn(self.owner, delete);
         }
         let active = self.active.borrow();
-        let mine = holds.iter().filter(|hold| hold.owner == self.process);
-        let left: Vec<HoldId> = mine
-            .map(|hold| hold.id)
-            .filter(|hold| !active.contains(hold))
-            .collect();
-        let former: Vec<NodeId> = rows
-            .iter()
-            .filter(|row| row.process == self.process && row.id != id)
-            .map(|row| row.id)
-            .collect();
+        let left = tidying::forgotten(holds, self.process, |hold| active.contains(hold));
+        let left: Vec<HoldId> = left.into_iter().map(|hold| hold.id).collect();
+        let former = tidying::former(rows, self.process, Some(id));
         if (left.is_empty() || !self.keeps(Without::SweptHolds)) && former.is_empty() {
             return;
         }
@@ -459,31 +446,23 @@ impl Node {
                         tables.nodes.remove(&id);
                     }
                     for node in tables.nodes.values_mut() {
-                        node.expelled |= expels && node.renewed_at + GONE < true_time;
+                        node.expelled |= expels && node.renewed_at + micros(DEAD) < true_time;
                     }
                 })
                 .await;
             if tidied.is_err() {
                 continue;
             }
-            let lives = |process| {
-                let mut rows = rows.iter();
-                process == self.process || rows.any(|row| row.process == process && !row.expelled)
+            // How long it waits is not what keeps it safe, so without what does it need not wait as long.
+            let patience = if self.keeps(Without::CleanerLock) {
+                STRAY
+            } else {
+                STRAY / 5
             };
             let orphans: Vec<HoldId> = {
                 let mut seen = self.seen.borrow_mut();
-                seen.retain(|id, _| holds.iter().any(|hold| hold.id == *id));
-                // How long it waits is not what keeps it safe, so without what does it need not wait as long.
-                let old = if self.keeps(Without::CleanerLock) {
-                    OLD
-                } else {
-                    OLD / 5
-                };
-                let holds = holds.iter().filter(|hold| !lives(hold.owner));
-                holds
-                    .filter(|hold| *seen.entry(hold.id).or_insert(now) + old <= now)
-                    .map(|hold| hold.id)
-                    .collect()
+                let old = seen.old(&holds, &rows, self.process, now, patience);
+                old.into_iter().map(|hold| hold.id).collect()
             };
             if !orphans.is_empty() {
                 drop(connection);

@@ -10,11 +10,17 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use engine::clock::{ManualClock, Timestamp};
 
 /// Simulated microseconds.
 pub(super) type Micros = u64;
+
+/// A duration of the program's in simulated time.
+pub(super) fn micros(duration: Duration) -> Micros {
+    Micros::try_from(duration.as_micros()).expect("durations here are seconds")
+}
 
 /// Which process a task belongs to; [`NOBODY`] is never paused or killed.
 pub(super) type Owner = u64;

@@ -3,7 +3,6 @@
 //! The one thing to know: it is one task, and each statement is awaited before the next is sent. So the holds that it
 //! sees are never older than those it saw before, which is what lets it take a missing one for released.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -17,17 +16,8 @@ use super::link::{ACKNOWLEDGEMENTS, HOLDS};
 use super::table::Node;
 use super::{Nodes, table};
 use crate::nodes::member::{Member, Renewed};
-use crate::nodes::{Hold, HoldId, LEASE, MARGIN, NodeId, ProcessId, RENEWAL, Renewal};
-
-/// How often holds are looked for where there is company; notices make it faster.
-const LOOK: Duration = Duration::from_millis(50);
-
-/// How long a hold of a process that is no member is left alone: programs that only write are none. One that is taken
-/// away too early costs its owner another attempt.
-const STRAY: Duration = Duration::from_secs(5);
-
-/// How long a member may not have renewed before it is taken for dead, also if no write waits for it.
-const DEAD: Duration = Duration::from_secs(10);
+use crate::nodes::tidying::{self, Renewals, STRAY, Strays};
+use crate::nodes::{Hold, LEASE, LOOK, MARGIN, NodeId, RENEWAL, Renewal, Row};
 
 /// How long leaving may take; what is left behind is taken away by others.
 const LEAVING_MAX: Duration = Duration::from_secs(3);
@@ -42,10 +32,8 @@ struct Rounds {
     /// When the lease is to be renewed, and who is there is to be looked at.
     renewal_due: Duration,
     sweep_due: Duration,
-    /// Since when holds of processes that are no members have been seen.
-    stray: HashMap<HoldId, Duration>,
-    /// How often each other member had renewed, and since when that has not changed.
-    renewals: HashMap<NodeId, (i64, Duration)>,
+    strays: Strays,
+    renewals: Renewals,
 }
 
 /// Who speaks for a memory, or for a server without one: the others must know which keys it holds.
@@ -75,8 +63,8 @@ impl Nodes {
             speaker,
             renewal_due: Duration::ZERO,
             sweep_due: self.now() + SWEEP,
-            stray: HashMap::new(),
-            renewals: HashMap::new(),
+            strays: Strays::default(),
+            renewals: Renewals::default(),
         };
         let (first, joined) = oneshot::channel();
         let task = tokio::spawn(run(Arc::downgrade(self), rounds, first));
@@ -296,22 +284,11 @@ impl Nodes {
 
     /// Marks members that do not renew: otherwise what they have left behind would stay until a write waits for them.
     async fn expel_the_dead(&self, rounds: &mut Rounds, nodes: &[Node]) -> Result<(), Trouble> {
-        let now = self.now();
         let others = nodes
             .iter()
-            .filter(|node| node.row.process != self.process && !node.row.expelled);
-        let mut renewals = HashMap::new();
-        let mut dead = Vec::new();
-        for node in others {
-            let before = rounds.renewals.get(&node.row.id);
-            let since = before.filter(|(count, _)| *count == node.renewals);
-            let since = since.map_or(now, |(_, since)| *since);
-            if now >= since + DEAD {
-                dead.push(node.row.id);
-            }
-            renewals.insert(node.row.id, (node.renewals, since));
-        }
-        rounds.renewals = renewals;
+            .filter(|node| node.row.process != self.process && !node.row.expelled)
+            .map(|node| (node.row.id, node.renewals));
+        let dead = rounds.renewals.dead(others, self.now());
         if !dead.is_empty() {
             tracing::warn!(nodes = ?dead, "nodes do not renew their leases and are expelled");
             table::expel(&self.lease, &dead).await?;
@@ -335,44 +312,24 @@ impl Nodes {
                 .filter(|node| node.row.expelled)
                 .map(|node| node.row.id),
         );
-        // Rows of this process that are no membership: an answer was lost when it joined, or when it left.
-        let present = rounds
-            .speaker
-            .as_ref()
-            .and_then(|speaker| speaker.member.present());
-        let own = nodes.iter().filter(|node| node.row.process == self.process);
-        over.extend(
-            own.map(|node| node.row.id)
-                .filter(|id| Some(*id) != present),
-        );
+        let rows: Vec<Row> = nodes.iter().map(|node| node.row).collect();
+        let speaker = rounds.speaker.as_ref();
+        let present = speaker.and_then(|speaker| speaker.member.present());
+        over.extend(tidying::former(&rows, self.process, present));
         if !over.is_empty() {
             table::remove(&self.lease, &over).await?;
         }
         let forgotten = {
             let state = self.state();
-            let own = holds.iter().filter(|hold| hold.owner == self.process);
-            let lost = own.filter(|hold| !state.own.contains(&hold.id));
-            lost.map(|hold| (hold.realm, hold.id)).collect::<Vec<_>>()
+            tidying::forgotten(holds, self.process, |id| state.own.contains(id))
         };
-        for (realm, id) in forgotten {
+        for hold in forgotten {
             // Released, but that was lost with a crash of the database, which need not keep it.
-            table::release(&self.quick, realm, &[id]).await?;
+            table::release(&self.quick, hold.realm, &[hold.id]).await?;
         }
-        let members: Vec<ProcessId> = nodes
-            .iter()
-            .filter(|node| !node.row.expelled)
-            .map(|node| node.row.process)
-            .collect();
-        let strange = |hold: &&Hold| hold.owner != self.process && !members.contains(&hold.owner);
-        let strays: Vec<&Hold> = holds.iter().filter(strange).collect();
-        rounds
-            .stray
-            .retain(|id, _| strays.iter().any(|hold| hold.id == *id));
-        for hold in strays {
-            let since = *rounds.stray.entry(hold.id).or_insert(now);
-            if now >= since + STRAY {
-                self.is_stray(hold.realm, hold.id);
-            }
+        let strays = &mut rounds.strays;
+        for hold in strays.old(holds, &rows, self.process, now, STRAY) {
+            self.is_stray(hold.realm, hold.id);
         }
         if now >= rounds.sweep_due {
             rounds.sweep_due = now + SWEEP;
