@@ -67,6 +67,9 @@ pub enum KeyringError {
     /// A list without keys, or an id twice.
     #[error("the keyring needs at least one key of each kind, each with an id of its own")]
     Keys,
+    /// More keys of one kind than are looked through.
+    #[error("the keyring has more than {KEYS_MAX} keys of one kind")]
+    TooMany,
     /// No key more can be added.
     #[error(
         "the keyring is full: it has {KEYS_MAX} keys of one kind, or the highest id that there is"
@@ -162,6 +165,10 @@ impl Keyring {
         };
         if !distinct(&file.digest) || !distinct(&file.sealing) {
             return Err(KeyringError::Keys);
+        }
+        // Each of them costs a digest for each look-up of a secret.
+        if file.digest.len() > KEYS_MAX || file.sealing.len() > KEYS_MAX {
+            return Err(KeyringError::TooMany);
         }
         let decode = |key: &FileKey| {
             let bytes = Zeroizing::new(STANDARD.decode(key.key.as_bytes()).unwrap_or_default());

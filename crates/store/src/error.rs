@@ -209,6 +209,14 @@ pub enum OpenError {
         /// Its encoding.
         encoding: String,
     },
+    /// Made by an earlier program, and not to be changed by this one.
+    #[error(
+        "{place} has the schema of an earlier version, which only a server of this version brings up to date"
+    )]
+    Behind {
+        /// Server and database.
+        place: String,
+    },
     /// Tables of another program.
     #[error(
         "{place} holds tables of another program: give the store a database or a schema of its own"

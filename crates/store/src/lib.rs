@@ -122,6 +122,25 @@ impl Default for Options {
     }
 }
 
+/// What a URL names, for people and to tell stores apart: without user, password and parameters. Nothing is opened.
+///
+/// # Errors
+/// When it is no URL of a store.
+pub fn place(url: &str) -> Result<String, OpenError> {
+    let (scheme, rest) = kind_of(url)?;
+    match scheme {
+        "sqlite" => {
+            let path = sqlite_path(rest)?;
+            let whole = std::path::absolute(&path).unwrap_or(path);
+            Ok(whole.display().to_string())
+        }
+        "postgres" | "postgresql" => postgres::place(url),
+        other => Err(OpenError::Unsupported {
+            scheme: other.to_owned(),
+        }),
+    }
+}
+
 /// Opens the store that `url` names, creating (unless the options forbid it) or migrating it if needed. Must be called inside a tokio runtime.
 ///
 /// `sqlite:///absolute/path` and `sqlite:relative/path` name a SQLite file; the path is taken as it stands, without

@@ -10,7 +10,6 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use web::dialects::FirstCredential;
 
@@ -41,7 +40,7 @@ pub enum DataDirError {
         path: PathBuf,
         /// The owner's process id, if it could be read.
         pid: Option<u32>,
-        /// What tells its store apart, as [`DataDir::serves`] has noted it.
+        /// Which store it serves, as [`DataDir::serves`] has noted it.
         store: Option<String>,
     },
     /// It is not there, and was not to be made.
@@ -76,13 +75,6 @@ impl fmt::Display for DataDirError {
 
 impl std::error::Error for DataDirError {}
 
-/// Tells stores apart by their URLs, which may hold a password and so are not written down.
-pub(crate) fn store_mark(url: &str) -> String {
-    let digest = Sha256::digest(url.as_bytes());
-    let text = |text: String, byte: &u8| text + &format!("{byte:02x}");
-    digest.iter().fold(String::new(), text)
-}
-
 fn system(path: &Path, error: &dyn fmt::Display) -> DataDirError {
     DataDirError::System {
         path: path.to_owned(),
@@ -100,10 +92,9 @@ impl DataDir {
     }
 
     /// Notes which store is served, so that a command that names another one is not answered from this one.
-    pub fn serves(&self, store_url: &str) -> Result<(), DataDirError> {
+    pub fn serves(&self, store: &str) -> Result<(), DataDirError> {
         let mut lock = &self.lock;
-        writeln!(lock, "{}", store_mark(store_url))
-            .map_err(|error| system(&self.path.join("lock"), &error))
+        writeln!(lock, "{store}").map_err(|error| system(&self.path.join("lock"), &error))
     }
 
     /// Takes a directory into possession that is a data directory already.

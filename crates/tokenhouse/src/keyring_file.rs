@@ -17,6 +17,9 @@ use zeroize::Zeroizing;
 
 use crate::new_file::{appear, replace};
 
+/// Bytes of a file. As many keys as a keyring may hold need a quarter of it.
+const BYTES_MAX: u64 = 64 * 1024;
+
 /// Where the keyring is, or is to be.
 #[derive(Debug, Clone)]
 pub struct KeyringFile {
@@ -69,7 +72,7 @@ impl KeyringFile {
         }
     }
 
-    fn read_from(&self, mut file: &File) -> Result<Keyring, KeyringFileError> {
+    fn read_from(&self, file: &File) -> Result<Keyring, KeyringFileError> {
         let about = file.metadata().map_err(|error| self.refuse(error))?;
         let mode = about.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
@@ -78,8 +81,12 @@ impl KeyringFile {
             )));
         }
         let mut text = Zeroizing::new(String::new());
-        file.read_to_string(&mut text)
+        file.take(BYTES_MAX + 1)
+            .read_to_string(&mut text)
             .map_err(|error| self.refuse(error))?;
+        if text.len() as u64 > BYTES_MAX {
+            return Err(self.refuse(format!("it has more than {BYTES_MAX} bytes")));
+        }
         Keyring::from_text(&text).map_err(|error| self.refuse(error))
     }
 

@@ -93,6 +93,9 @@ fn not_opened(error: &OpenError) -> Failure {
             "the password is given as TOKENHOUSE_STORE_PASSWORD, or as the first line of a file that store_password_file \
              (TOKENHOUSE_STORE_PASSWORD_FILE) names, or in the URL",
         ),
+        OpenError::Behind { .. } => failure.hint(
+            "start `tokenhouse serve` of this version on it, or take the program of the version that serves it",
+        ),
         OpenError::Nothing { .. } => failure.hint(
             "name another with --store or --data; `tokenhouse serve` makes a new one at its first start, a command does not",
         ),

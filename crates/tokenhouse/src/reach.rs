@@ -17,7 +17,7 @@ use web::native::Operator;
 use crate::app::App;
 use crate::client::{Answer, Client};
 use crate::config::Settings;
-use crate::data_dir::{DataDir, DataDirError, store_mark};
+use crate::data_dir::{DataDir, DataDirError};
 use crate::exit::Failure;
 use crate::open::{open, unusable};
 use crate::{control, users};
@@ -56,10 +56,10 @@ impl Reached {
             store: Some(served),
             ..
         } = held
-            && settings.store.is_some()
-            && *served != store_mark(&settings.store_url(&settings.data))
+            && let Some(named) = &settings.store
+            && *served != store::place(named.expose()).map_err(Failure::usage)?
         {
-            let message = format!("{held}, which serves another store than the one that is named");
+            let message = format!("{held}, which serves another store: {served}");
             return Err(Failure::usage(message).hint(
                 "leave out --store to ask the server; to work on another store, name another directory with --data",
             ));

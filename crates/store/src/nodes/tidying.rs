@@ -50,12 +50,12 @@ impl Strays {
 pub(crate) struct Renewals(HashMap<NodeId, (i64, Duration)>);
 
 impl Renewals {
-    /// Those of these members that have not renewed for [`DEAD`].
+    /// Those of these members that have not renewed for [`DEAD`], with the count that stands still.
     pub(crate) fn dead(
         &mut self,
         members: impl Iterator<Item = (NodeId, i64)>,
         now: Duration,
-    ) -> Vec<NodeId> {
+    ) -> Vec<(NodeId, i64)> {
         let known = |(id, count)| {
             let before = self.0.get(&id).filter(|(known, _)| *known == count);
             (id, (count, before.map_or(now, |(_, since)| *since)))
@@ -65,7 +65,7 @@ impl Renewals {
         let silent = self.0.iter();
         silent
             .filter(|(_, (_, since))| now >= *since + DEAD)
-            .map(|(id, _)| *id)
+            .map(|(id, (count, _))| (*id, *count))
             .collect()
     }
 }

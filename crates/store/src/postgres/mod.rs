@@ -66,7 +66,7 @@ use crate::nouns;
 pub(crate) use archive::open_archive;
 
 pub use faults::{CommitFaults, Fault, Moment};
-pub(crate) use open::open;
+pub(crate) use open::{open, place};
 
 /// How long it may take to find out whether a write would succeed: whoever asks wants to send calls elsewhere if not.
 const READY_MAX: Duration = Duration::from_secs(5);

@@ -126,6 +126,12 @@ impl Place {
     }
 }
 
+/// Which server and database a URL names.
+pub(crate) fn place(url: &str) -> Result<String, OpenError> {
+    let (config, _) = configure(url, &Options::default())?;
+    Ok(Place::of(&config).to_string())
+}
+
 /// Opens or creates the store at `url`.
 pub(crate) async fn open(url: &str, options: Options) -> Result<Arc<Postgres>, OpenError> {
     let (config, tls) = configure(url, &options)?;
@@ -142,16 +148,17 @@ pub(crate) async fn open(url: &str, options: Options) -> Result<Arc<Postgres>, O
     // A first connection by hand, because a pool hides why there is none.
     greet(&place, &config, tls.clone(), options.connect_timeout).await?;
     let writers = pool(&config, tls.clone(), times, options.writers.max(3)).map_err(failed)?;
-    if !options.create {
+    if options.create {
+        migrate(
+            &place,
+            &writers,
+            options.distributed,
+            options.migration_wait,
+        )
+        .await?;
+    } else {
         must_hold_a_store(&place, &writers).await?;
     }
-    migrate(
-        &place,
-        &writers,
-        options.distributed,
-        options.migration_wait,
-    )
-    .await?;
     check_rights(&place, &writers).await?;
     let session = Session::of(&writers).await;
     let session = session.map_err(|trouble| place.trouble(trouble))?;
@@ -193,13 +200,16 @@ async fn must_hold_a_store(place: &Place, pool: &deadpool_postgres::Pool) -> Res
     let session = Session::of(pool)
         .await
         .map_err(|trouble| place.trouble(trouble))?;
-    if matches!(schema(place, &session).await?, Schema::Nothing) {
-        return Err(OpenError::Nothing {
-            place: place.to_string(),
-        });
+    let place_of = || place.to_string();
+    match schema(place, &session).await? {
+        Schema::Nothing => Err(OpenError::Nothing { place: place_of() }),
+        // Other nodes may be at work on it; it is for a server to say that they go on beside a new schema.
+        Schema::Old => Err(OpenError::Behind { place: place_of() }),
+        Schema::Present => {
+            session.keep();
+            Ok(())
+        }
     }
-    session.keep();
-    Ok(())
 }
 
 /// The first version that knows all that the SQL needs and that is not known to be needed. Engines that speak the protocol

@@ -186,12 +186,15 @@ impl Writer {
                 tracing::error!(%realm, "a group of writes panicked");
                 Vec::new()
             });
-            self.reunite(realm, count, put_off).await;
+            if !self.reunite(realm, count, put_off).await {
+                return;
+            }
         }
     }
 
     /// Puts those back in line who were put off, and waits for those who were answered to come again, if that is worth it.
-    async fn reunite(&self, realm: RealmId, count: usize, put_off: Vec<Member>) {
+    /// `false` if another runner waits for callers: it takes all who are there, so this one is to end.
+    async fn reunite(&self, realm: RealmId, count: usize, put_off: Vec<Member>) -> bool {
         let answered = count - put_off.len().min(count);
         let (mut complete, before) = {
             let mut lines = self.lines();
@@ -199,9 +202,14 @@ impl Writer {
             for member in put_off.into_iter().rev() {
                 line.waiting.push_front(member);
             }
+            if line.reunion.is_awaited() {
+                line.runners -= 1;
+                line.reunion.look(line.waiting.len());
+                return false;
+            }
             match line.reunion.begin(line.waiting.len(), answered) {
                 Some(complete) => (complete, line.waiting.len()),
-                None => return,
+                None => return true,
             }
         };
         let mut present = before;
@@ -219,6 +227,7 @@ impl Writer {
             let came = line.waiting.len().saturating_sub(before);
             line.reunion.end(answered, came);
         }
+        true
     }
 
     /// The next group, or nothing any more: then the one who asks is to end.

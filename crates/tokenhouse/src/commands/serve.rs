@@ -47,8 +47,8 @@ pub(super) async fn run(arguments: ServeArguments, environment: Variables) -> Re
         .as_ref()
         .map_or(settings.data.as_path(), tempfile::TempDir::path);
     let data = DataDir::create(directory).map_err(|error| unusable(&error))?;
-    data.serves(&settings.store_url(data.path()))
-        .map_err(|error| unusable(&error))?;
+    let place = store::place(&settings.store_url(data.path())).map_err(Failure::usage)?;
+    data.serves(&place).map_err(|error| unusable(&error))?;
     raise_file_limit();
     let sockets = Sockets::bind(&settings).await?;
     let app = open(&data, &settings, Role::Server).await?;

@@ -61,6 +61,23 @@ impl Tables {
             .collect()
     }
 
+    /// How often each has renewed, or what changes as often.
+    pub(super) fn renewals(&self) -> Vec<(NodeId, i64)> {
+        let nodes = self.nodes.iter();
+        let count = |at: Micros| i64::try_from(at).expect("runs are minutes long");
+        nodes
+            .map(|(id, node)| (*id, count(node.renewed_at)))
+            .collect()
+    }
+
+    /// Marks a member that has not renewed since its count was read.
+    pub(super) fn expel_unrenewed(&mut self, id: NodeId, count: i64, expels: bool) {
+        let still = self.renewals().contains(&(id, count));
+        if let Some(node) = self.nodes.get_mut(&id).filter(|_| still && expels) {
+            node.expelled = true;
+        }
+    }
+
     pub(super) fn holds(&self) -> Vec<Hold> {
         self.holds.values().cloned().collect()
     }

@@ -15,7 +15,7 @@ use engine::token::Token;
 use uuid::Uuid;
 
 use super::super::member::{Member, Renewed};
-use super::super::tidying::{self, DEAD, STRAY, Strays};
+use super::super::tidying::{self, Renewals, STRAY, Strays};
 use super::super::{Hold, HoldId, LOOK, NodeId, ProcessId, RENEWAL, Renewal, Roster, Row};
 use super::database::{self, Connection, Content, Database, Key, Lost};
 use super::rules::Without;
@@ -61,6 +61,7 @@ pub(super) struct Node {
     kept_ticket: RefCell<Option<(u64, Rc<Ticket>)>>,
     idle: RefCell<Vec<Connection>>,
     seen: RefCell<Strays>,
+    renewals: RefCell<Renewals>,
 }
 
 /// Where the answer of a verify came from.
@@ -109,6 +110,7 @@ impl Node {
             kept_ticket: RefCell::default(),
             idle: RefCell::default(),
             seen: RefCell::default(),
+            renewals: RefCell::default(),
         });
         let of = Rc::clone(&node);
         sim.spawn(owner, async move { of.membership().await });
@@ -424,8 +426,8 @@ impl Node {
         loop {
             self.sim.sleep(1_000_000).await;
             let connection = self.connect().await;
-            let Ok((rows, holds)) = connection
-                .ask(|tables| (tables.rows(), tables.holds()))
+            let Ok((rows, holds, renewed)) = connection
+                .ask(|tables| (tables.rows(), tables.holds(), tables.renewals()))
                 .await
             else {
                 continue;
@@ -438,15 +440,18 @@ impl Node {
                 let expelled = rows.iter().filter(|row| row.expelled);
                 expelled.map(|row| row.id).collect()
             };
-            let true_time = self.sim.now();
+            let lives = rows.iter().filter(|row| !row.expelled);
+            let lives: BTreeSet<NodeId> = lives.map(|row| row.id).collect();
+            let others = renewed.into_iter().filter(|(id, _)| lives.contains(id));
+            let dead = self.renewals.borrow_mut().dead(others, now);
             let expels = self.keeps(Without::Expulsion);
             let tidied = connection
                 .ask(move |tables| {
                     for id in over {
                         tables.nodes.remove(&id);
                     }
-                    for node in tables.nodes.values_mut() {
-                        node.expelled |= expels && node.renewed_at + micros(DEAD) < true_time;
+                    for (id, count) in dead {
+                        tables.expel_unrenewed(id, count, expels);
                     }
                 })
                 .await;

@@ -42,6 +42,8 @@ struct Speaker {
     live: Arc<LiveIndex>,
     membership: Membership,
     skewed: bool,
+    /// Whether it was said that another node has other settings.
+    disagrees: bool,
 }
 
 impl Nodes {
@@ -57,6 +59,7 @@ impl Nodes {
             live,
             membership: membership.clone(),
             skewed: false,
+            disagrees: false,
         });
         let speaks = speaker.is_some();
         let rounds = Rounds {
@@ -110,8 +113,13 @@ impl Nodes {
                 let names = names.clone();
                 return Err(JoinError::OtherSettings { names });
             }
-            let dead: Vec<NodeId> = differing.into_iter().map(|(id, _, _)| id).collect();
-            table::expel(&self.lease, &dead).await.map_err(join_error)?;
+            let dead: Vec<_> = differing
+                .iter()
+                .map(|(id, count, _)| (*id, *count))
+                .collect();
+            table::expel_unrenewed(&self.lease, &dead)
+                .await
+                .map_err(join_error)?;
             return Ok(());
         }
     }
@@ -243,12 +251,17 @@ impl Nodes {
         if let Some(other) = others.find(|node| !node.agrees_with(&speaker.membership)) {
             // It was so slow that another one has taken its place meanwhile.
             speaker.live.require_lease();
-            tracing::error!(
-                settings = other.other_settings(&speaker.membership).join(", "),
-                "another node of this store runs with other settings or keys: stop one of them"
-            );
+            if !speaker.disagrees {
+                tracing::error!(
+                    settings = other.other_settings(&speaker.membership).join(", "),
+                    "another node of this store runs with other settings or keys: until one of them is stopped, every \
+                     token is looked up in the database"
+                );
+            }
+            speaker.disagrees = true;
             return Ok(());
         }
+        speaker.disagrees = false;
         let (incarnation, store_time) = table::incarnation(&self.lease).await?;
         let renewal = Renewal {
             asked_at,
@@ -290,8 +303,9 @@ impl Nodes {
             .map(|node| (node.row.id, node.renewals));
         let dead = rounds.renewals.dead(others, self.now());
         if !dead.is_empty() {
-            tracing::warn!(nodes = ?dead, "nodes do not renew their leases and are expelled");
-            table::expel(&self.lease, &dead).await?;
+            let ids: Vec<NodeId> = dead.iter().map(|(id, _)| *id).collect();
+            tracing::warn!(nodes = ?ids, "nodes do not renew their leases and are expelled");
+            table::expel_unrenewed(&self.lease, &dead).await?;
         }
         Ok(())
     }
@@ -305,13 +319,6 @@ impl Nodes {
     ) -> Result<(), Trouble> {
         let now = self.now();
         let mut over = self.state().roster.over(now);
-        // Who has no memory is expelled only after it has been silent for longer than a lease lasts.
-        let quiet = nodes.iter().filter(|node| !node.remembers);
-        over.extend(
-            quiet
-                .filter(|node| node.row.expelled)
-                .map(|node| node.row.id),
-        );
         let rows: Vec<Row> = nodes.iter().map(|node| node.row).collect();
         let speaker = rounds.speaker.as_ref();
         let present = speaker.and_then(|speaker| speaker.member.present());

@@ -156,13 +156,15 @@ impl Nodes {
 
     /// Takes note of who is there, and gives those others that answer from memory.
     fn saw(&self, nodes: &[Node], now: Duration) -> Vec<Row> {
-        let nodes = nodes.iter().filter(|node| node.remembers);
-        let rows = nodes.map(|node| node.row);
-        let others: Vec<Row> = rows.filter(|row| row.process != self.process).collect();
+        let present = nodes.iter().filter(|node| node.row.process != self.process);
+        // Of those without a memory too: they answer under a lease what they know of keys, and leave when it is over.
+        let all: Vec<Row> = present.clone().map(|node| node.row).collect();
+        let others = present.filter(|node| node.remembers);
+        let others: Vec<Row> = others.map(|node| node.row).collect();
         self.company.store(!others.is_empty(), SeqCst);
         let standing = {
             let mut state = self.state();
-            state.roster.saw(&others, now);
+            state.roster.saw(&all, now);
             if others.is_empty() {
                 HashMap::new()
             } else {

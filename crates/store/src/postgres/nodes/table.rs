@@ -151,6 +151,24 @@ pub(super) async fn expel(link: &Link, ids: &[NodeId]) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Marks those of these memberships that have not renewed since they were read: who has renewed is not dead.
+pub(super) async fn expel_unrenewed(link: &Link, seen: &[(NodeId, i64)]) -> Result<(), Trouble> {
+    let ids: Vec<Uuid> = seen.iter().map(|(id, _)| id.0).collect();
+    let renewals: Vec<i64> = seen.iter().map(|(_, count)| *count).collect();
+    let sql = "UPDATE node SET expelled = true FROM unnest($2::uuid[], $3::bigint[]) AS seen (id, renewals) \
+               WHERE node.realm = $1 AND node.id = seen.id AND node.renewals = seen.renewals AND NOT node.expelled";
+    link.ask(
+        sql,
+        &[
+            (&SYSTEM, Type::UUID),
+            (&ids, Type::UUID_ARRAY),
+            (&renewals, Type::INT8_ARRAY),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Takes rows away: of memberships whose leases are over for certain.
 pub(super) async fn remove(link: &Link, ids: &[NodeId]) -> Result<(), Trouble> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
