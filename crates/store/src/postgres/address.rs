@@ -28,13 +28,10 @@ enum Trust {
     File(String),
 }
 
-/// Takes the URL apart.
-pub(super) fn configure(
-    url: &str,
-    options: &Options,
-) -> Result<(Config, MakeRustlsConnect), OpenError> {
+/// Takes the URL apart: what the driver understands, and what is for TLS.
+pub(super) fn parse(url: &str) -> Result<(Config, Option<&str>, Option<&str>), OpenError> {
     let (plain, mode, root) = without_tls(url)?;
-    let mut config: Config = plain.parse().map_err(|_| OpenError::Url {
+    let config: Config = plain.parse().map_err(|_| OpenError::Url {
         message: "write postgres://user@host:5432/database, with reserved characters of the password as %xx",
     })?;
     if config.get_hosts().is_empty() {
@@ -49,6 +46,15 @@ pub(super) fn configure(
             message: "an @ stands where the host is: write an @ of the password as %40",
         });
     }
+    Ok((config, mode, root))
+}
+
+/// How the server is reached.
+pub(super) fn configure(
+    url: &str,
+    options: &Options,
+) -> Result<(Config, MakeRustlsConnect), OpenError> {
+    let (mut config, mode, root) = parse(url)?;
     if let Some(password) = &options.password {
         config.password(password.expose());
     }

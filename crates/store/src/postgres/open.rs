@@ -13,7 +13,7 @@ use tokio_postgres::error::{Error, SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Postgres;
-use super::address::configure;
+use super::address::{configure, parse};
 use super::migrate::{Schema, is_unfinished, migrate, schema};
 use super::nodes::Nodes;
 use super::pool::{Session, Times, pool};
@@ -128,7 +128,7 @@ impl Place {
 
 /// Which server and database a URL names.
 pub(crate) fn place(url: &str) -> Result<String, OpenError> {
-    let (config, _) = configure(url, &Options::default())?;
+    let (config, ..) = parse(url)?;
     Ok(Place::of(&config).to_string())
 }
 
