@@ -11,6 +11,7 @@ use engine::caller::Caller;
 use engine::permission::Action;
 use engine::secret::Secret;
 use engine::selection::Selection;
+use engine::token::TokenId;
 use engine::verbs::issue::Issue;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -101,20 +102,29 @@ async fn connections_beyond_the_ceiling_wait() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
+/// Sends a head without its last line, and returns when the server has read it and waits for the body: it says so to who
+/// asks for that.
+async fn begin(server: &TestServer, head: &str) -> TcpStream {
+    let mut stream = connect(server).await;
+    let head = format!("{head}expect: 100-continue\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = some(&mut stream, PATIENCE).await.unwrap();
+    assert_eq!(answer, "HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
 #[tokio::test]
 async fn a_request_under_way_is_answered_before_the_end() {
     let server = start(&[]).await;
     let address = server.address();
     let body = r#"{"tokens":["x"]}"#;
     let head = format!(
-        "POST /edge/validate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "POST /edge/validate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
         body.len()
     );
-    let mut under_way = connect(&server).await;
-    under_way.write_all(head.as_bytes()).await.unwrap();
+    // Connections are accepted in their order, so this one has been when the other is answered.
     let mut idle = connect(&server).await;
-    // Both must have been accepted, and the head read.
-    sleep(Duration::from_millis(200)).await;
+    let mut under_way = begin(&server, &head).await;
     let stopping = tokio::spawn(server.stop(PATIENCE));
     assert_eq!(
         rest(&mut idle).await,
@@ -132,10 +142,8 @@ async fn a_request_under_way_is_answered_before_the_end() {
 #[tokio::test]
 async fn the_end_does_not_wait_for_ever() {
     let server = start(&[]).await;
-    let mut under_way = connect(&server).await;
-    let head = "POST /edge/validate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
-    under_way.write_all(head.as_bytes()).await.unwrap();
-    sleep(Duration::from_millis(200)).await;
+    let head = "POST /edge/validate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n";
+    let mut under_way = begin(&server, head).await;
     let stopped = timeout(PATIENCE, server.stop(Duration::from_millis(100)));
     stopped.await.expect("the deadline counts");
     assert_eq!(rest(&mut under_way).await, "");
@@ -283,39 +291,43 @@ async fn what_ended_is_purged_at_intervals_unless_its_product_keeps_it(backend: 
     let flags = [("purge_interval", "50ms"), ("retention", "1h")];
     let server = TestServer::start_on(backend, &flags, &Variables::new()).await;
     let engine = &server.app.engine;
-    let mut issued = Vec::new();
-    for dialect in ["piiano", "unleash"] {
+    // A token that ends so many seconds from now.
+    let issue = async |dialect: &str, number: usize, secs: i64| {
         let realm = engine.open_realm(&default_realm(dialect)).await.unwrap();
         let caller = Caller::system(realm, "test");
+        let secret = Secret::parse(&format!("{PINNED}{number}")).unwrap();
         let issue = Issue {
-            expires_at: engine.now().checked_add_secs(60),
-            ..Issue::with_secret(
-                "client",
-                Secret::parse(PINNED).unwrap(),
-                String::new(),
-                false,
-            )
+            expires_at: engine.now().checked_add_secs(secs),
+            ..Issue::with_secret("client", secret, String::new(), false)
         };
         let token = engine.issue(&caller, issue).await.unwrap();
-        issued.push((caller, token.id));
-    }
-    let present = async |number: usize| {
-        let (caller, id) = &issued[number];
+        (caller, token.id)
+    };
+    let present = async |(caller, id): &(Caller, TokenId)| {
         let found = engine.find(caller, Action::Read, &Selection::of(*id)).await;
         !found.unwrap().tokens.is_empty()
     };
-    server.clock.advance_micros(1_800_000_000);
-    sleep(Duration::from_millis(300)).await;
-    assert!(present(0).await, "not before its retention is over");
-    server.clock.advance_micros(2 * 86_400_000_000);
-    let gone = async {
-        while present(0).await {
-            sleep(Duration::from_millis(20)).await;
-        }
+    let is_purged = async |token: &(Caller, TokenId)| {
+        let gone = async {
+            while present(token).await {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, gone).await.expect("it is purged");
     };
-    timeout(PATIENCE, gone).await.expect("it is purged");
-    sleep(Duration::from_millis(200)).await;
-    assert!(present(1).await, "this product lists what has ended");
+    let kept = issue("unleash", 0, 60).await;
+    let first = issue("piiano", 1, 60).await;
+    let second = issue("piiano", 2, 1_000).await;
+    server.clock.advance_micros(3_700 * 1_000_000);
+    is_purged(&first).await;
+    assert!(present(&second).await, "not before its retention is over");
+    server.clock.advance_micros(2 * 86_400_000_000);
+    is_purged(&second).await;
+    // When a third one is gone, the round of all products in which the second went is over.
+    let third = issue("piiano", 3, 60).await;
+    server.clock.advance_micros(86_400_000_000);
+    is_purged(&third).await;
+    assert!(present(&kept).await, "this product lists what has ended");
 }
 
 #[tokio::test]

@@ -3,10 +3,12 @@
 //! The one thing to know: a loss (disk full, an I/O error) is everybody's in the group, because their one flush is what
 //! failed.
 
+use std::time::Duration;
+
 use engine::batch::{TokenWrite, ValueWrite};
 use engine::store::{Lookup, StoreError};
 use engine::value::{Sealed, Value};
-use std::time::Duration;
+use tokio::task::JoinSet;
 
 use super::{Directory, Gate, queued};
 use crate::Options;
@@ -214,24 +216,23 @@ async fn a_full_queue_refuses_after_a_while_and_forgets_nobody() {
     });
     let world = World::of(&house).await;
     let gate = Gate::shut(&world).await;
-    let mut calls = Vec::new();
+    let mut calls = JoinSet::new();
     for _ in 0..5 {
         let world = world.clone();
-        calls.push(tokio::spawn(
-            async move { world.write(world.batch()).await },
-        ));
+        calls.spawn(async move { world.write(world.batch()).await });
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // There is room for two, and nobody leaves.
+    for _ in 0..3 {
+        let refused = calls.join_next().await.unwrap().unwrap();
+        assert!(
+            matches!(refused, Err(StoreError::Unavailable { unknown: false, .. })),
+            "{refused:?}"
+        );
+    }
     assert!(gate.open().await.unwrap());
-    let mut applied = 0;
-    for call in calls {
-        match call.await.unwrap() {
-            Ok(true) => applied += 1,
-            Err(StoreError::Unavailable { unknown: false, .. }) => {}
-            outcome => panic!("{outcome:?}"),
-        }
+    for applied in calls.join_all().await {
+        assert!(applied.unwrap());
     }
-    assert_eq!(applied, 2);
     assert_eq!(world.events().await.len(), 3);
 }
 
