@@ -286,6 +286,47 @@ fn migrations_are_only_ever_added() {
     );
 }
 
+/// What lies in the root of the repository, folders aside.
+const ROOT_FILES: [&str; 15] = [
+    ".editorconfig",
+    ".gitignore",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "SECURITY.md",
+    "STYLE.md",
+    "clippy.toml",
+    "deny.toml",
+    "rust-toolchain.toml",
+];
+
+#[test]
+fn nothing_lies_about_in_the_root() {
+    let ignored = fs::read_to_string(root().join(".gitignore")).unwrap();
+    let ignored: Vec<&str> = ignored
+        .lines()
+        .map(|line| line.trim_matches('/'))
+        .chain([".git"])
+        .collect();
+    let mut files: Vec<String> = fs::read_dir(root())
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| !entry.path().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| !ignored.contains(&name.as_str()))
+        .collect();
+    files.sort();
+    assert_eq!(
+        files, ROOT_FILES,
+        "what is made by running something belongs elsewhere; what is to stay, into the list"
+    );
+}
+
 #[test]
 fn names_that_say_nothing_are_not_used() {
     let nothing = [
