@@ -5,8 +5,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
-# A directory for each of them: what is built is told apart by its place.
-sources=$target/former-$(cat upgrade/former.commit)
+# A directory for each archive: what is built is told apart by its place.
+digest=$(sha256sum <upgrade/former.tar.xz | cut -d ' ' -f 1)
+sources=$target/former-$digest
 if [ ! -e "$sources/Cargo.toml" ]; then
 	unpacked=$(mktemp -d "$target/former.XXXXXX")
 	# Python reads the archive everywhere; tar asks for a program that may be missing.
