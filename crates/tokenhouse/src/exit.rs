@@ -10,7 +10,7 @@ use std::process::ExitCode;
 pub(crate) const DONE: u8 = 0;
 /// It failed or was refused; nothing was changed unless the message says so.
 pub(crate) const FAILED: u8 = 1;
-/// Wrong arguments or settings; nothing was done.
+/// Wrong arguments or settings; no token was touched.
 pub(crate) const USAGE: u8 = 2;
 /// The server that holds the data directory cannot be reached.
 pub(crate) const UNREACHABLE: u8 = 3;

@@ -49,7 +49,7 @@ const PROGRAM: &str = "tokenhouse";
 /// A node that has not renewed its lease for so long has died.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// Between two renewals, and between two looks of those who wait.
+/// Between two renewals of that lease.
 const RENEWAL: Duration = Duration::from_secs(3);
 
 /// Between two looks of those who wait for another node.

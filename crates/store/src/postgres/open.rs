@@ -212,8 +212,9 @@ async fn must_hold_a_store(place: &Place, pool: &deadpool_postgres::Pool) -> Res
     }
 }
 
-/// The first version that knows all that the SQL needs and that is not known to be needed. Engines that speak the protocol
-/// call themselves by the version that they are like.
+/// What is older is refused at once. This one is the first in which a migration adds a column with a default without writing
+/// the whole table anew; nothing that the SQL needs is known to be lacking in it. Engines that speak the protocol call
+/// themselves by the version that they are like.
 const OLDEST: u32 = 11;
 
 /// Connects once and looks at what nothing else would explain.

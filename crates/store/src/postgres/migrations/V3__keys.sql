@@ -6,7 +6,8 @@
 -- The keys that the process holds, by id and check; nothing is a program that does not say.
 ALTER TABLE node ADD COLUMN IF NOT EXISTS keys bytea;
 
--- A keyed digest of the settings that change verdicts, without the keys, which may differ for a while.
+-- The settings that change verdicts, without the keys, which may differ for a while: the name of each in clear, so that a
+-- difference can be named, with a keyed digest of its value.
 ALTER TABLE node ADD COLUMN IF NOT EXISTS settings_alone bytea;
 
 -- Whether it answers from memory, so that whoever changes something has to wait for it.

@@ -38,7 +38,8 @@ pub(super) struct Node {
     pub(super) renewals: i64,
     /// A keyed digest of the settings that change verdicts and of all keys.
     pub(super) settings_and_keys: Vec<u8>,
-    /// One of the settings alone; a program from before the list of keys has not said it.
+    /// Of the settings alone, each with its name in clear and a keyed digest of its own, so that a difference can be named;
+    /// a program from before the list of keys has not said it.
     pub(super) settings: Option<Vec<u8>>,
     /// Which keys it holds, if it has said so.
     pub(super) keys: Option<Vec<u8>>,
