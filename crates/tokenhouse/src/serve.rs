@@ -25,6 +25,9 @@ use crate::exit::Failure;
 use crate::server::{Ceilings, Socket, run};
 use crate::tls;
 
+/// What closing the store may take, however little time requests are given: nodes that leave say so.
+const CLOSING_MIN: Duration = Duration::from_secs(5);
+
 /// How often the store is asked which keys are in use: a new one is taken into use that soon after the last node has it.
 const KEYS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -180,7 +183,16 @@ impl Server {
             tracing::warn!("requests that were still under way were cut off");
             self.listeners.shutdown().await;
         }
-        self.app.engine.close().await;
+        // A store that is away must not keep the process longer than its supervisor is patient.
+        let closing = self.app.engine.close();
+        if tokio::time::timeout(deadline.max(CLOSING_MIN), closing)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "the store did not close in time: uses that were counted since the last flush are lost"
+            );
+        }
     }
 }
 

@@ -19,8 +19,9 @@ use super::trouble::{Trouble, of_pool, of_statement};
 const AGE_MAX: Duration = Duration::from_mins(50);
 
 /// How long the server lets a connection rest inside a transaction. It bounds how long a node that hangs, or that the
-/// network has cut off, keeps a realm locked.
-const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
+/// network has cut off, keeps a realm locked. Between two statements of a write nothing but the decision is made, which is a
+/// matter of milliseconds; a node that is so slow that it loses its connection writes again.
+const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(3);
 
 /// Times that every connection is bound by.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::process::Signal;
 use serde_json::json;
 use store::{CopyError, Options, Password, Progress, Side, Stage};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::CopyArguments;
 use crate::config::{LogFormat, LogLevel, LogSettings};
@@ -24,6 +26,8 @@ pub(super) async fn run(arguments: CopyArguments) -> Result<(), Failure> {
         format: LogFormat::Human,
         level: LogLevel::WARN,
     });
+    // A file that may not grow is to be an error that is told, and not the end of the process.
+    let _limit = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(Failure::failed)?;
     let distributed = match arguments.distributed.as_deref() {
         None => None,
         Some("citus") => Some(store::Distribution::Citus),

@@ -8,7 +8,7 @@ use engine::clock::Timestamp;
 use engine::live::{Held, LiveKey};
 use engine::realm::RealmId;
 use engine::record::RecordId;
-use engine::store::{Membership, StoreError};
+use engine::store::Membership;
 use engine::token::TokenId;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -61,14 +61,6 @@ impl Node {
         let theirs = self.settings.as_deref();
         theirs.map_or_else(Vec::new, |theirs| membership.other_settings(theirs))
     }
-}
-
-fn corrupt(table: &'static str, id: Uuid, message: &str) -> Trouble {
-    Trouble::Refused(StoreError::Corrupt {
-        table,
-        id: id.to_string(),
-        message: message.to_owned(),
-    })
 }
 
 /// What is held as a column; nothing is the whole realm.
@@ -261,8 +253,9 @@ pub(super) async fn holds(link: &Link) -> Result<Vec<Hold>, Trouble> {
     let read = rows.iter().map(|row| {
         let realm = RealmId(row.try_get(0).map_err(of_statement)?);
         let id: Uuid = row.try_get(1).map_err(of_statement)?;
-        let held = from_column(realm, row.try_get(3).map_err(of_statement)?)
-            .ok_or_else(|| corrupt("hold", id, "keys that nobody writes"))?;
+        // What a later version holds in a way that this one cannot read may be anything.
+        let held = from_column(realm, row.try_get(3).map_err(of_statement)?);
+        let held = held.unwrap_or(Held::Realm(realm));
         Ok(Hold {
             id: HoldId(id),
             realm,

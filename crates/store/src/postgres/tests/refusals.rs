@@ -169,7 +169,7 @@ async fn sessions_do_not_depend_on_the_settings_of_the_server() {
         ("synchronous_commit", "on"),
         ("statement_timeout", "7s"),
         ("lock_timeout", "6s"),
-        ("idle_in_transaction_session_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "3s"),
         ("enable_seqscan", "off"),
     ] {
         let shown = session.query_one(&format!("SHOW {setting}"), &[]).await;

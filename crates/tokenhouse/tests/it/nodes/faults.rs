@@ -112,3 +112,29 @@ async fn a_node_that_is_cut_off_refuses_instead_of_remembering() {
         assert!(!again.is_good(&secret).await);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_that_only_a_later_version_could_read_stands_for_everything_and_goes_like_others() {
+    let house = House::new();
+    let nodes = house.three(&[]).await;
+    let mut clients: Vec<Client> = nodes.iter().map(Client::of).collect();
+    let secret = clients[0].issue("held").await;
+    house.sql(
+        "INSERT INTO hold (realm, id, process, keys) \
+         SELECT realm, gen_random_uuid(), gen_random_uuid(), '\\x00ff' FROM token LIMIT 1",
+    );
+    for (at, good) in [(PAST, false), ("2999-01-01T00:00:00Z", true), (PAST, false)] {
+        assert_eq!(clients[0].expire(&secret, at).await, Some(200));
+        for client in &mut clients {
+            assert_eq!(client.is_good(&secret).await, good, "{at}");
+        }
+    }
+    let gone = async {
+        while house.sql("SELECT count(*) FROM hold") != "0" {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_mins(1), gone)
+        .await
+        .expect("it goes");
+}
