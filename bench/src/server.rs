@@ -286,8 +286,9 @@ mod tests {
 
     #[test]
     fn a_server_that_ends_under_load_is_an_error() {
-        let server = shell("echo listening on http://127.0.0.1:1; exit 7").unwrap();
-        while server.memory().is_ok() {
+        let mut server = shell("echo listening on http://127.0.0.1:1; exit 7").unwrap();
+        // Its memory goes a moment before it can be waited for.
+        while server.child.try_wait().unwrap().is_none() {
             thread::sleep(Duration::from_millis(10));
         }
         let error = server.stop().unwrap_err().to_string();

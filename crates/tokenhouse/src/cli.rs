@@ -251,7 +251,7 @@ pub struct IssueArguments {
     /// Realm: id, name, or the dialect's name
     #[arg(long)]
     pub realm: String,
-    /// Which kind of token, in the dialect's words
+    /// Which kind of token, in the dialect's words; unless given, an administrator's
     #[arg(long)]
     pub class: Option<String>,
     /// What people call it

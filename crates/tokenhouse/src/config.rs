@@ -15,6 +15,7 @@ use std::time::Duration;
 use web::dialects::{self, Environment};
 use zeroize::Zeroizing;
 
+pub(crate) use layers::CONFIG_FILE;
 pub use layers::Layers;
 pub use table::{DIALECT_TABLE, Setting, TABLE, rows, variable_of};
 
@@ -31,6 +32,8 @@ pub type Variables = BTreeMap<String, String>;
 pub struct Settings {
     /// Temporary data, development credentials, loopback only.
     pub dev: bool,
+    /// Variables of the environment that look like settings of ours and are none.
+    pub unread: Vec<String>,
     /// The data directory; not used by a development server.
     pub data: PathBuf,
     /// Another place for the store than the data directory.
@@ -181,6 +184,7 @@ impl Settings {
         let shown = |key| Ok::<_, ConfigError>(dev || read.flag(key)?);
         let settings = Self {
             dev,
+            unread: layers.unread(),
             data: PathBuf::from(read.text("data")),
             store: read.optional("store").map(Confidential::new),
             store_password: read.store_password()?,

@@ -13,7 +13,7 @@ mod token;
 use std::path::PathBuf;
 
 use crate::cli::{Arguments, Command, Where};
-use crate::config::{Layers, Settings, Variables};
+use crate::config::{CONFIG_FILE, Layers, Settings, Variables};
 use crate::exit::Failure;
 
 /// Does what the command line says.
@@ -36,7 +36,7 @@ fn settings(
     dev: bool,
 ) -> Result<Settings, Failure> {
     let named = place.config.clone().or_else(|| {
-        let path = environment.get("TOKENHOUSE_CONFIG")?;
+        let path = environment.get(CONFIG_FILE)?;
         Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty())
     });
     let mut layers = Layers::new(flags, environment).map_err(Failure::usage)?;

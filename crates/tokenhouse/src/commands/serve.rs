@@ -32,6 +32,9 @@ pub(super) async fn run(arguments: ServeArguments, environment: Variables) -> Re
     let flags = arguments.flags();
     let settings = super::settings(&arguments.place, flags, environment, arguments.dev)?;
     logs::start(settings.log);
+    for variable in &settings.unread {
+        tracing::warn!(variable, "nothing reads this variable: is it misspelt?");
+    }
     let recorded = metrics::start();
     // From here on a signal no longer kills.
     let mut signals = Signals::catch()?;
@@ -171,6 +174,8 @@ fn raise_file_limit() {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// The terminal is gone. Nothing is reloaded by it, so it is no reason to die without a word either.
+    hangup: Signal,
     /// Nobody waits for it. Uncaught it would end the process where a file must not grow any further; caught, the write
     /// fails as on a full disk.
     _file_size: Signal,
@@ -182,6 +187,7 @@ impl Signals {
         Ok(Self {
             terminate: catch(SignalKind::terminate())?,
             interrupt: catch(SignalKind::interrupt())?,
+            hangup: catch(SignalKind::hangup())?,
             _file_size: catch(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
@@ -190,6 +196,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -15,6 +15,9 @@ use super::{ConfigError, Variables};
 /// Begins the keys of products' variables.
 const PRODUCTS: &str = "environment.";
 
+/// The variable that names the settings file.
+pub(crate) const CONFIG_FILE: &str = "TOKENHOUSE_CONFIG";
+
 /// Begins our own variables.
 const OURS: &str = "TOKENHOUSE_";
 
@@ -117,6 +120,21 @@ impl Layers {
             return (value.clone(), source);
         }
         (setting.default.to_owned(), Source::Default(key.to_owned()))
+    }
+
+    /// Variables that look like ours and that nothing reads. They are no error: some platforms set such ones by themselves,
+    /// named after a service.
+    pub(super) fn unread(&self) -> Vec<String> {
+        let read = |name: &str| {
+            let ours = rows().any(|(key, _)| variable_of(&key) == name);
+            let mut openers = web::dialects::ALL.iter();
+            ours || name == CONFIG_FILE || openers.any(|opener| opener.variables.contains(&name))
+        };
+        let names = self.environment.keys().map(String::as_str);
+        names
+            .filter(|name| name.starts_with(OURS) && !read(name))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The products' variables of all layers. Relative to each other the layers are as for our own settings.

@@ -475,6 +475,24 @@ fn a_socket_path_that_is_too_long_is_pointed_to() {
 }
 
 #[test]
+fn a_misspelt_variable_is_noticed_and_those_of_others_are_not() {
+    let place = Place::new();
+    let environment = [
+        ("TOKENHOUSE_RETENTON", "5h"),
+        ("TOKENHOUSE_RETENTION", "5h"),
+        ("TOKENHOUSE_UNLEASH_KEEP_SECRET", "false"),
+        ("SOMEBODY_ELSES", "x"),
+    ];
+    let server = Served::start_with(&["--data", place.path()], &environment);
+    let (_, log) = server.stop(Signal::HUP);
+    let about = "nothing reads this variable";
+    assert_eq!(log.matches(about).count(), 2, "{log}");
+    for name in ["TOKENHOUSE_RETENTON", "TOKENHOUSE_UNLEASH_KEEP_SECRET"] {
+        assert!(log.contains(name), "{log}");
+    }
+}
+
+#[test]
 fn settings_come_from_file_environment_and_flags() {
     let place = Place::new();
     let file = place.above.path().join("house.toml");
