@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
@@ -22,6 +22,7 @@ use crate::limits;
 use crate::live::{LiveIndex, LiveKey, touched};
 use crate::locator::Space;
 use crate::realm::RealmId;
+use crate::record::RecordId;
 use crate::refusal::Refusals;
 use crate::store::{JoinError, Membership, Query, Role, Rows, Store, StoreError};
 use crate::usage::UsageCounters;
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) usage: UsageCounters,
     pub(crate) refusals: Refusals,
     pub(crate) role: Role,
+    /// The record that says so of the store that this process has begun with.
+    pub(crate) bound_to: OnceLock<RecordId>,
     /// The membership under which the list of keys was last read and found to be held.
     pub(crate) keys_read: AtomicU64,
     /// Whether it was said that new keys wait for other nodes.
@@ -92,6 +95,7 @@ impl Engine {
             usage: UsageCounters::default(),
             refusals: Refusals::default(),
             role: parts.role,
+            bound_to: OnceLock::new(),
             keys_read: AtomicU64::new(0),
             waiting_said: AtomicBool::new(false),
             background: Mutex::default(),

@@ -63,6 +63,7 @@ pub(crate) fn unbound(error: &BindError, file: &KeyringFile) -> Failure {
             "copy the keyring file of a node that runs to {path}: keys were added to it, and are in use by now; \
              `tokenhouse keyring show` tells which"
         )),
+        BindError::Replaced => failure.hint("start the program again, if this is the store that is meant"),
         BindError::Unreadable(_) | BindError::Engine(_) => failure,
     }
 }

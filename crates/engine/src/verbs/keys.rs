@@ -33,6 +33,11 @@ pub enum BindError {
         /// That of the keyring at hand.
         present: String,
     },
+    /// Another store is where this process has begun with one: made anew, or of another installation with the same keyring.
+    #[error(
+        "the store is another one than this process has begun with: somebody has put it in its place"
+    )]
+    Replaced,
     /// It uses keys that the keyring does not have.
     #[error("the keyring lacks keys that the store uses: {0}")]
     Lacking(LackingKeys),
@@ -182,6 +187,10 @@ impl Engine {
             stored: stored.to_owned(),
             present: present.clone(),
         };
+        // Realms and what was read of them are the former one's.
+        if self.0.bound_to.get_or_init(|| record.id) != &record.id {
+            return Err(BindError::Replaced);
+        }
         let Some(list) = KeyList::from_body(&record.body)? else {
             return if stored == present {
                 Ok(None)

@@ -3,6 +3,7 @@
 //! The one thing to know: a node that would answer differently does not answer at all.
 
 use std::process::Command;
+use std::time::Duration;
 
 use super::house::{Client, House};
 
@@ -122,4 +123,37 @@ async fn a_command_on_the_store_itself_is_in_force_on_the_nodes() {
     for client in &mut clients {
         assert!(!client.is_good(&secret).await);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_does_not_go_on_with_another_store_in_the_place_of_its_own() {
+    let house = House::new();
+    let old = house.node(&[]).await;
+    let mut client = Client::of(&old);
+    client.issue("of the store that was").await;
+    let name = &house.database;
+    tokio::task::block_in_place(|| {
+        for statement in [
+            format!("DROP DATABASE {name} WITH (FORCE)"),
+            format!("CREATE DATABASE {name}"),
+        ] {
+            house.server().sql("postgres", &statement);
+        }
+    });
+    // What it knows under the lease that it had is of the store that was.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // The keyring is the same, so nothing else tells the two apart.
+    let new = house.node(&[]).await;
+    let fresh = Client::of(&new).issue("fresh").await;
+    let path = "/api/client/features";
+    while let Some((status, _)) = client.ask("GET", path, &fresh, None).await {
+        assert!(status >= 500, "{status}: it cannot know");
+    }
+    let (code, log) = tokio::task::block_in_place(|| old.served.ended());
+    assert_eq!(code, Some(1), "{log}");
+    assert!(
+        log.contains("another one than this process has begun with"),
+        "{log}"
+    );
+    assert!(Client::of(&new).is_good(&fresh).await);
 }
