@@ -11,6 +11,7 @@ use super::Draft;
 use super::description::{change, describe_record, describe_token, describe_value};
 use super::places::{record_marks, token_marks, unique_tag_place};
 use crate::batch::{Batch, LocatorWrite, MarkWrite, RecordWrite, TokenWrite, ValueWrite};
+use crate::clock::Timestamp;
 use crate::event::{Change, Event, Subject};
 use crate::locator::{Holder, Place};
 use crate::record::Record;
@@ -68,28 +69,17 @@ impl Draft<'_> {
     }
 
     fn finish_tokens(&self, batch: &mut Batch, event: &mut Event) {
-        let actor = &event.actor.id;
-        let mut changes = Vec::new();
+        let actor = event.actor.id.clone();
         for (id, after) in &self.tokens {
             let before = self.rows.tokens.get(id);
             let after = match (before, after) {
                 (None, None) => continue,
                 (Some(before), Some(after)) => {
-                    let unchanged = Token {
-                        version: before.version,
-                        updated_at: before.updated_at,
-                        updated_by: before.updated_by.clone(),
-                        ..after.clone()
-                    };
-                    if &unchanged == before && !self.touched.contains(&Holder::Token(*id)) {
+                    let touched = self.touched.contains(&Holder::Token(*id));
+                    let Some(next) = next_version(before, after, touched, self.now, &actor) else {
                         continue;
-                    }
-                    Some(Token {
-                        version: before.version + 1,
-                        updated_at: self.now,
-                        updated_by: actor.clone(),
-                        ..after.clone()
-                    })
+                    };
+                    Some(next)
                 }
                 (_, after) => after.clone(),
             };
@@ -99,7 +89,7 @@ impl Draft<'_> {
                 Holder::Token(*id),
                 &mut batch.marks,
             );
-            changes.push(change(
+            event.changes.push(change(
                 Subject::Token,
                 id.0,
                 before.map(|token| (token.version, describe_token(token))),
@@ -120,7 +110,6 @@ impl Draft<'_> {
                 (None, None) => continue,
             });
         }
-        event.changes.extend(changes);
     }
 
     fn finish_values(&self, batch: &mut Batch, event: &mut Event) {
@@ -170,21 +159,11 @@ impl Draft<'_> {
             let before = self.rows.records.get(id);
             let after = match (before, after) {
                 (Some(before), Some(after)) => {
-                    let unchanged = Record {
-                        version: before.version,
-                        updated_at: before.updated_at,
-                        updated_by: before.updated_by.clone(),
-                        ..after.clone()
-                    };
-                    if &unchanged == before && !self.touched.contains(&Holder::Record(*id)) {
+                    let touched = self.touched.contains(&Holder::Record(*id));
+                    let Some(next) = next_version(before, after, touched, self.now, &actor) else {
                         continue;
-                    }
-                    Some(Record {
-                        version: before.version + 1,
-                        updated_at: self.now,
-                        updated_by: actor.clone(),
-                        ..after.clone()
-                    })
+                    };
+                    Some(next)
                 }
                 (_, after) => after.clone(),
             };
@@ -217,6 +196,55 @@ impl Draft<'_> {
             });
         }
     }
+}
+
+/// A row that counts its changes and says when and by whom the last one was made.
+trait Versioned: Clone + PartialEq {
+    fn stamp(&mut self) -> (&mut u64, &mut Timestamp, &mut String);
+}
+
+impl Versioned for Token {
+    fn stamp(&mut self) -> (&mut u64, &mut Timestamp, &mut String) {
+        (
+            &mut self.version,
+            &mut self.updated_at,
+            &mut self.updated_by,
+        )
+    }
+}
+
+impl Versioned for Record {
+    fn stamp(&mut self) -> (&mut u64, &mut Timestamp, &mut String) {
+        (
+            &mut self.version,
+            &mut self.updated_at,
+            &mut self.updated_by,
+        )
+    }
+}
+
+/// What follows on a row that is there; `None` if it reads the same, whatever its draft says of versions, and was not touched.
+fn next_version<Row: Versioned>(
+    before: &Row,
+    after: &Row,
+    touched: bool,
+    now: Timestamp,
+    actor: &str,
+) -> Option<Row> {
+    let (mut before, mut after) = (before.clone(), after.clone());
+    let (version, at, by) = after.stamp();
+    let former = before.stamp();
+    *version = *former.0;
+    *at = *former.1;
+    by.clone_from(former.2);
+    if after == before && !touched {
+        return None;
+    }
+    let (version, at, by) = after.stamp();
+    *version += 1;
+    *at = now;
+    actor.clone_into(by);
+    Some(after)
 }
 
 fn mark_difference(
